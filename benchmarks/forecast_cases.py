@@ -93,8 +93,8 @@ class Inside:
     def row(self) -> Row:
         """The part alone.
 
-        Of its twenty figures or so chance puts fewer than 80 % inside in half of all cases where every
-        interval is right, so the 80 % bind all parts together, and a part what chance does not explain.
+        Of its twenty figures or so chance puts fewer than 80 % inside in four to five of ten cases where
+        every interval is right, so the 80 % bind all parts together, and a part what chance does not explain.
         """
         return Row(
             f"{self.name}: measured figures in their {CONFIDENCE:.0%} intervals",

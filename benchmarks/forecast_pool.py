@@ -95,7 +95,7 @@ def _demand(measured: dict[str, Any]) -> Demand:
         instances=1,
         seconds=(),
         cpu={},
-        max_connections={},
+        limits={},
         latency_s=_mean(answers),
         few={},
     )

@@ -81,9 +81,14 @@ GROUPS: Final = (
 def run(folder: Path) -> tuple[list[Row], list[Inside]]:
     """The model beside SQLAlchemy's pool; then a row for each configuration of a service."""
     pool_rows, of_pool = forecast_pool.run()
-    found = Found()
+    found, tables = Found(), list[Row]()
     for group in GROUPS:
-        demand = demand_of(_run(folder, group, group.measured))
+        try:
+            demand = demand_of(_run(folder, group, group.measured))
+        except NotMeasuredError as error:
+            found.missing += len(group.cases)
+            found.rows.append(not_measured(group.name, error))
+            continue
         for case in group.cases:
             try:
                 run_dir = _run(folder, group, case)
@@ -92,9 +97,9 @@ def run(folder: Path) -> tuple[list[Row], list[Inside]]:
                 found.rows.append(not_measured(f"{group.name}: {case}", error))
             else:
                 compare(found, group, case, demand, run_dir)
-        table = _cpu_of_a_table(demand)
+        tables = [_cpu_of_a_table(demand)]
     of_runs = inside("runs", found)
-    return [*pool_rows, *found.rows, of_runs.row(), table], [of_pool, of_runs]
+    return [*pool_rows, *found.rows, of_runs.row(), *tables], [of_pool, of_runs]
 
 
 def _run(folder: Path, group: Group, case: Case) -> RunDir:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PERIOD_S = 0.1
 PAUSE_DEADLINE_S = 0.2  # how long a fork waits for a write in progress
 LAST_DEADLINE_S = 5.0  # the same of the last sample: without it, what was out at the end is not known
+CUT_SHORT_S = 1.0  # the same where a process ends at once, whatever else it does
 MAX_FAILED_TICKS = 50
 
 _start_thread, _new_lock, _get_ident = _thread.start_new_thread, _thread.allocate_lock, _thread.get_ident
@@ -137,7 +138,8 @@ class Sampler:
             run.done.release()
 
     def _tick(self, final: bool = False, *, cut_short: bool = False) -> bool:
-        if not self._ticking.acquire(True, LAST_DEADLINE_S if final else PAUSE_DEADLINE_S):
+        deadline_s = CUT_SHORT_S if cut_short else LAST_DEADLINE_S if final else PAUSE_DEADLINE_S
+        if not self._ticking.acquire(True, deadline_s):
             return False
         try:
             if self._journal is None:

@@ -105,6 +105,8 @@ class ServerPatch(Patches):
             try:
                 request.task = running_task()
                 book.serving.add(get_ident())
+                if message.headers.get("Upgrade", "").lower() == "websocket":
+                    request.method = "WEBSOCKET"
             except Exception as error:
                 book.fault("request start", error)
             try:

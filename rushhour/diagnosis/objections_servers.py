@@ -51,7 +51,9 @@ def slow_while_it_ran(signals: Signals) -> bool:
         seen_slow(backend)
         or backend.connecting_ran_s >= STUCK_S
         or backend.unanswered_ran_s >= UNANSWERED_S
-        or slow_to_open(backend.slow_creates_ran, backend.creates)
+        or slow_to_open(
+            backend.slow_creates_ran, backend.creates - backend.slow_creates + backend.slow_creates_ran
+        )
         for backend in signals.backends
     )
 

@@ -4,29 +4,50 @@ The agent's thread wants next to no CPU and samples at a steady pace. Where its 
 threads that work came later still: what they waited for may have been there for long.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from math import inf
 from typing import Final
 
 from rushhour.rundir import History
 
+PACE_S: Final = 0.1  # of the agent's samples; one more follows a fork at once
 LATE_STEPS: Final = 2  # of the usual step between samples; a shorter delay is the scheduler's
 MOST: Final = 0.5  # of the looks of a second at an event loop
 SOME: Final = 0.25  # of a time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standstills:
     """When a process stood still: times that do not overlap, in order."""
 
     spans: tuple[tuple[float, float], ...]
 
+    @cached_property
+    def _starts(self) -> tuple[float, ...]:
+        return tuple(start for start, _ in self.spans)
+
+    @cached_property
+    def _before_s(self) -> tuple[float, ...]:
+        """For how long it had stood still as each span began."""
+        return (0.0, *accumulate(end - start for start, end in self.spans))
+
     def stood_s(self, from_s: float, to_s: float) -> float:
         """Return for how much of a time it stood still."""
-        return sum(max(0.0, min(to_s, end) - max(from_s, start)) for start, end in self.spans)
+        return self._until_s(to_s) - self._until_s(from_s) if to_s > from_s else 0.0
+
+    def _until_s(self, t_s: float) -> float:
+        at = bisect(self._starts, t_s) - 1
+        return 0.0 if at < 0 else self._before_s[at] + min(t_s, self.spans[at][1]) - self.spans[at][0]
+
+    @property
+    def seen_until_s(self) -> float:
+        """When it was seen last, if it had no orderly end: it may have been killed then."""
+        return next((start for start, end in self.spans if end == inf), inf)
 
     def stood(self, from_s: float, to_s: float) -> bool:
         """Return whether it stood still for so much of a time that what was seen then says little."""
@@ -68,7 +89,7 @@ def late_spans(moments: Iterable[float]) -> list[tuple[float, float]]:
     steps = list(pairwise(sorted(set(moments))))
     if not steps:
         return []
-    usual_s = sorted(later - earlier for earlier, later in steps)[len(steps) // 4]
+    usual_s = max(PACE_S, sorted(later - earlier for earlier, later in steps)[len(steps) // 4])
     return [(earlier + usual_s, later) for earlier, later in steps if later - earlier > LATE_STEPS * usual_s]
 
 

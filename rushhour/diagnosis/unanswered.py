@@ -63,7 +63,9 @@ def unanswered(
         if not seen or not out:
             return False
         in_driver = sum(driver[one] for one in seconds) / seen
-        return sum(count.active for count in around) / out > MOST * in_driver
+        driven, active = in_driver * out, sum(count.active for count in around)
+        # Those who wait may be the very ones that are in the driver while their backends are not at work.
+        return active > MOST * driven and driven - active < MOST * sum(count.waiting for count in around)
 
     found = []
     for number, sample in enumerate(samples):

@@ -105,11 +105,11 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
     if window is None:
         return
     spans = signals.stood
-    opened = {pid for backend in signals.backends for pid in backend.slow_openers}
+    opened = {pid for backend in signals.backends for pid in backend.slow_openers | backend.unanswered_of}
     concerned = (opened if pressure is None else opened | {pressure.pid}) or spans.keys()
     from_s, to_s = window.measured_from_s, window.load_ended_s
     stood = [spans[pid] for pid in concerned if pid in spans]
-    stood_s = max((one.stood_s(from_s, to_s) for one in stood), default=0.0)
+    stood_s = max((one.stood_s(from_s, min(to_s, one.seen_until_s)) for one in stood), default=0.0)
     # Who seldom runs opens connections and reads answers late, whatever the server does.
     refutes = not servers.slow_while_it_ran(signals) and signals.agent
     if refutes or stood_s >= STOOD_SHARE * (to_s - from_s) > 0:

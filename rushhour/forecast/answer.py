@@ -226,10 +226,11 @@ def _limits(behaviour: Behaviour, place: Place, courses: Sequence[Course]) -> tu
     for pool in _pools(place, courses):
         needed[server_of(pool.pool)] += math.ceil(pool.in_use_max.high) * place.processes
     found = [
-        f"server-limit: all processes together need up to {count:,} connections of the {server}, which takes "
-        f"{behaviour.max_connections[server]:,} in the run"
+        f"server-limit: all processes together need up to {count:,} connections of the {server}, whose "
+        f"max_connections of {limit.max_connections:,} in the run leaves {limit.usable:,} (it keeps "
+        f"{limit.reserved} for superusers)"
         for server, count in needed.items()
-        if count > behaviour.max_connections.get(server, math.inf)
+        if (limit := behaviour.limits.get(server)) is not None and count > limit.usable
     ]
     if sum(bool(course.exhausted) for course in courses) < SURE * len(courses):
         found += [

@@ -9,8 +9,9 @@ from typing import Final, TypeGuard
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
+from rushhour.forecast.limits import ServerLimit, limits_of
 from rushhour.forecast.processes import processes_of_service
-from rushhour.forecast.replayed import PoolRules
+from rushhour.forecast.setting import PoolSetting
 from rushhour.forecast.standing import standing_of
 from rushhour.forecast.threads import near_whole, threads_of, threads_seen
 from rushhour.forecast.visits import Job, Visit, read_visits
@@ -53,7 +54,7 @@ class Endpoint:
     @property
     def may_nest(self) -> bool:
         """Whether a request takes several connections of one pool, at several lines."""
-        return any(visit.sites > 1 and visit.per_request > 1.5 for visit in self.visits)
+        return any(visit.sites > 1 and visit.least_per_request > 1.5 for visit in self.visits)
 
     @property
     def in_all(self) -> Mapping[str, int]:
@@ -83,7 +84,7 @@ class HealthySecond:
 class Setup:
     """How the service of a run was set up, and the settings of its customers."""
 
-    pools: Mapping[str, PoolRules]  # of each process
+    pools: Mapping[str, PoolSetting]  # of each process
     processes: int
     threads: int | None  # of a process; None: the scenario does not set them, or the run had more
     threads_said: int | None  # what the scenario says of them
@@ -108,7 +109,7 @@ class Behaviour:
     cpu_s: float | None  # CPU seconds of the process for a request
     server_s: Mapping[str, float]  # server -> its CPU seconds for a check-out
     server_cores: Mapping[str, float]  # server -> cores that it may use
-    max_connections: Mapping[str, int]
+    limits: Mapping[str, ServerLimit]
 
     @property
     def requests(self) -> int:
@@ -169,9 +170,7 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         cpu_s=None if (busy_s := _busy_s(history, "service", seconds)) is None else busy_s / total,
         server_s=server_s,
         server_cores=_server_cores(history),
-        max_connections={
-            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
-        },
+        limits=limits_of(history),
     )
 
 
@@ -187,7 +186,7 @@ def setup_of(
     newest = {(sample.pid, sample.pool): sample for sample in history.pools}
     return Setup(
         pools={
-            sample.pool: PoolRules(sample.capacity, sample.timeout_s)
+            sample.pool: PoolSetting(sample.size, sample.max_overflow, sample.timeout_s)
             for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
         },
         processes=processes_of_service(history),

@@ -93,11 +93,11 @@ def count_checkouts(history: History, healthy: HealthySeconds) -> CheckOuts:
         key = SiteKey(row.pool, row.site, endpoint)
         before, held_before_s = newest.get((row.pid, key), (0, 0.0))
         newest[row.pid, key] = row.checkouts, row.held_s
-        if row.checkouts < before:  # another process has the pid, and counts from zero
+        if row.checkouts + 1 < before:  # another process has the pid, and counts from zero
             before, held_before_s = 0, 0.0
         if healthy.holds_period(row.t_s):
             more = Total(
-                row.checkouts - before,
+                max(0, row.checkouts - before),  # one that comes back at that moment may be in the next line
                 max(0.0, row.held_s - held_before_s),
                 row.max_hold_s,
                 Counter(row.hold_us),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rushhour.forecast.durations import Durations
+from rushhour.forecast.limits import ServerLimit
 from rushhour.rundir import facts as f
 
 FEWEST_CHECKOUTS: Final = 200  # of a pool: two of them are its slowest hundredth
@@ -66,6 +67,7 @@ class PoolDemand:
     beside: float = 1.0  # connections to its server, of all processes, out while one was: on average
     cpu_s: float | None = None  # of its server, for one check-out; None: unknown
     waited_p99_s: tuple[float, float] | None = None  # of the whole load: its bucket's bounds; None: unknown
+    shape_known: bool = True  # whether `size` and `max_overflow` were seen; else it is taken to have no limit
 
     @property
     def capacity(self) -> int | None:
@@ -102,7 +104,7 @@ class Demand:
     instances: int
     seconds: tuple[Second, ...]  # healthy ones
     cpu: Mapping[str, float]  # component -> share of the CPU that it may use (0 to 1)
-    max_connections: Mapping[str, int]  # server -> its limit
+    limits: Mapping[str, ServerLimit]  # of each server
     latency_s: float  # mean of an answer
     few: Mapping[str, int]  # pools that are left out -> check-outs that came back, too few for a distribution
     open_arrivals: bool = False  # requests come at a rate of their own, however slow the answers are

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rushhour.errors import UsageError
+from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.behaviour import Setup
 from rushhour.forecast.replayed import PoolRules
+from rushhour.forecast.setting import PoolSetting
 from rushhour.scenario.day import Day, parse_day, steady_day
-from rushhour.scenario.model import Production
+from rushhour.scenario.model import Production, ProductionPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,7 @@ class Place:
 
 def place_of(production: Production, setup: Setup) -> Place:
     """Complete what `production:` leaves out by what the run shows. Raises UsageError for a wrong day."""
-    pools = dict(setup.pools)
-    if production.pool is not None:
-        own = production.pool
-        pools = {name: PoolRules(own.size + own.max_overflow, own.timeout) for name in pools}
+    pools = {name: _rules(seen, production.pool or ProductionPool()) for name, seen in setup.pools.items()}
     try:
         day = parse_day(production.day) if production.day.strip() else steady_day()
     except ValueError as error:
@@ -57,3 +55,20 @@ def place_of(production: Production, setup: Setup) -> Place:
         think_s=production.think_time or setup.think_s,
         push_share=setup.push_share if production.push_share is None else production.push_share,
     )
+
+
+def _rules(seen: PoolSetting, wanted: ProductionPool) -> PoolRules:
+    """Return a pool of a process: as it was seen, but for what is wanted otherwise.
+
+    Raises InsufficientDataError for a size without an overflow where the run had no limit.
+    """
+    if seen.max_overflow < 0 and wanted.size is not None and wanted.max_overflow is None:
+        raise InsufficientDataError(
+            "the run's pools have no limit, and a size alone sets none: name a max_overflow, as well"
+        )
+    there = PoolSetting(
+        seen.size if wanted.size is None else wanted.size,
+        seen.max_overflow if wanted.max_overflow is None else wanted.max_overflow,
+        seen.timeout_s if wanted.timeout is None else wanted.timeout,
+    )
+    return PoolRules(there.capacity, there.timeout_s)

@@ -21,6 +21,7 @@ from rushhour.forecast.demand import (
 )
 from rushhour.forecast.durations import from_buckets
 from rushhour.forecast.healthy import HealthySeconds, healthy_seconds, without_crowded
+from rushhour.forecast.limits import limits_of
 from rushhour.forecast.processes import processes_of
 from rushhour.forecast.standing import standing_of
 from rushhour.forecast.threads import near_whole, threads_of, threads_seen
@@ -119,9 +120,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         full=tuple(map(second, sorted(healthy.full))),
         cpu=cpu,
         cores=cores,
-        max_connections={
-            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
-        },
+        limits=limits_of(history),
         latency_s=mean_s,
         few=few,
         open_arrivals=bool(scenario.load.arrivals),
@@ -252,10 +251,10 @@ def _threads(
 def most_each(endpoints: Sequence[EndpointDemand], pool: PoolDemand) -> int | None:
     """Return how many connections of a pool a request has at once, at most: as many as it takes in all.
 
-    None: not only requests take them, but also jobs or threads of the service's own.
+    None: not only requests take them, but jobs or threads of the service's own, or nothing says who does.
     """
     names = {endpoint.name for endpoint in endpoints}
-    if any(site.endpoint not in names for site in pool.sites):
+    if not pool.sites or any(site.endpoint not in names for site in pool.sites):
         return None
     each = [fsum(use.per_request for use in endpoint.uses if use.pool == pool.name) for endpoint in endpoints]
     return max(1, math.ceil(max(each, default=1.0)))

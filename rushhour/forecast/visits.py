@@ -106,7 +106,9 @@ def read_visits(
     requests = _requests(history, spans)
     touched = Counter[str]()
     for row in history.requests:
-        if any(start_s < row.t_s + 1 and row.t_s < end_s for start_s, end_s in spans.values()):
+        if row.outcome not in NOT_COUNTED and any(
+            start_s < row.t_s + 1 and row.t_s < end_s for start_s, end_s in spans.values()
+        ):
             touched[row.endpoint] += row.count
     jobs = []
     named = any(name is not None for name, _ in taken)
@@ -178,7 +180,8 @@ def _taken(history: History, spans: Mapping[int, tuple[float, float]], names: It
     for row in history.sites:
         by_site[row.pid, row.pool, row.site, row.endpoint].append(row)
     found: dict[tuple[str | None, str], _Total] = {}
-    for (pid, pool, _, endpoint), rows in by_site.items():
+    lines: dict[tuple[str | None, str], set[f.CallSite]] = defaultdict(set)
+    for (pid, pool, line, endpoint), rows in by_site.items():
         start_s, end_s = spans[pid]
         ordered = sorted(rows, key=lambda row: row.t_s)
         before = [row for row in ordered if row.t_s <= start_s][-1:]
@@ -192,7 +195,8 @@ def _taken(history: History, spans: Mapping[int, tuple[float, float]], names: It
         total.taken += taken
         total.held_s += max(0.0, held_s)
         total.calm += max((row.checkouts for row in ordered if row.t_s <= began_s), default=0)
-        total.sites += 1
+        lines[name, pool].add(line)
+        total.sites = len(lines[name, pool])
         for row in ordered:
             if start_s < row.t_s <= end_s:
                 total.hold_us.update(row.hold_us)

@@ -143,7 +143,7 @@ def overload_words(place: Place, courses: Sequence[Course]) -> Iterator[str]:
 
 
 def fit_words(pools: Sequence[PoolForecast]) -> str:
-    """Say how full the fullest pool is."""
+    """Say how full the fullest pool is, with its interval: more may be out, though that is not likely."""
     fullest = max(
         pools,
         key=lambda pool: pool.in_use_max.high / pool.capacity if pool.capacity else 0.0,
@@ -152,8 +152,11 @@ def fit_words(pools: Sequence[PoolForecast]) -> str:
     if fullest is None:
         return "no request takes a connection"
     of = f" of {fullest.capacity}" if fullest.capacity else ""
-    most = f"{fullest.in_use_max.high:.0f}{of} connections of pool {fullest.pool}"
-    return f"at most {most} are out at the same time"
+    most = fullest.in_use_max
+    return (
+        f"pool {fullest.pool}, the fullest, is expected to have {most.expected:.0f}{of} connections out at "
+        f"the most ({most.low:.0f} to {most.high:.0f})"
+    )
 
 
 def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:

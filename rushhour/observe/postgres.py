@@ -37,6 +37,8 @@ wal AS (
 )
 SELECT
   current_setting('max_connections')::int,
+  current_setting('superuser_reserved_connections')::int
+    + coalesce(current_setting('reserved_connections', true)::int, 0),
   (SELECT coalesce(json_object_agg(state, n), '{}')
      FROM (SELECT state, count(*) AS n FROM others GROUP BY state) AS by_state),
   (SELECT coalesce(json_object_agg(wait, n), '{}')
@@ -102,7 +104,7 @@ class ServerSampler:
 
     def _read(self, row: tuple[Any, ...]) -> ServerSample:
         (
-            max_connections, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
+            max_connections, reserved, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
             in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks, backends,
             lock_waits, _heartbeat,
         ) = row  # fmt: skip
@@ -114,6 +116,7 @@ class ServerSampler:
             t_s=round(self._now_s(), 4),
             server=self._server.name,
             max_connections=max_connections,
+            reserved=reserved,
             states=states,
             waits=waits,
             connections=connections,

@@ -109,7 +109,7 @@ def end_all(cleanup: CleanupList, deadline_s: float) -> set[psutil.Process]:
         if _parent(process) not in known:
             _, gentle = cleanup.adopted.get(process.pid, (0.0, signal.SIGTERM))
             _send(process, gentle)
-    kill_at_s, killed = min(time.monotonic() + GRACE_S, deadline_s), False
+    kill_at_s, killed = time.monotonic() + GRACE_S, False
     while known := {process for process in known | find_living(cleanup) if is_alive(process)}:
         now_s = time.monotonic()
         if now_s > kill_at_s:

@@ -23,14 +23,15 @@ def rows(made: Forecast) -> list[Row]:
 
 def _rows(made: Forecast) -> Iterator[Row]:
     if (when := made.exhausted_after_s) is not None:
+        if_at_all = "" if made.exhausts == "yes" else "if at all, "
         yield (
-            "exhausted after",
+            f"{if_at_all}exhausted after",
             duration_words(when.expected),
             f"{duration_words(when.low)} to {duration_words(when.high)}",
         )
         if made.exhausted_at:
             expected, low, high = made.exhausted_at
-            yield "exhausted at", expected, f"{low} to {high}"
+            yield f"{if_at_all}exhausted at", expected, f"{low} to {high}"
     for pool in made.pools:
         of = "" if pool.capacity is None else f" of {pool.capacity}"
         yield (

@@ -12,6 +12,7 @@ from rushhour.scenario.shapes import SHAPES, points_of, pushes
 
 DAY_S: Final = 86_400.0
 STEADY_S: Final = 86_400.0  # without a curve, the peak lasts for a day
+SHORTEST_S: Final = 1.0
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})")
 _SHARE: Final = re.compile(r"(\d+(?:\.\d+)?)%")
 EXAMPLES: Final = "'rush-hour over 75s' or '07:00 10%, 18:00 100%, 18:30 push 20%, 22:00 5%'"
@@ -90,7 +91,11 @@ def parse_day(text: str) -> Day:
             raise ValueError(f"{part!r} is not a time and a share; write {EXAMPLES}")
         at_s, clock = _time_of(found[1])
         clocks.add(clock)
-        if at_s < last_s or (at_s == last_s and not found[2]):
+        if points and at_s == points[-1][0] and not found[2]:
+            raise ValueError(
+                f"{part!r} stands at the time of the point before it; for a jump, write it a moment later"
+            )
+        if at_s < last_s:
             over = "; past midnight, write times since the start: 0s 10%, 4h 100%" if clock else ""
             raise ValueError(
                 f"{part!r} does not come after the point before it; write them in order of time{over}"
@@ -109,6 +114,7 @@ def parse_day(text: str) -> Day:
     if not any(share for _, share in points):
         raise ValueError(f"{text!r} has no customers at any time")
     first_s = points[0][0]
+    _check_length(points[-1][0] - first_s, text)
     if outside := [push for push in sudden if not first_s <= push.at_s <= points[-1][0]]:
         at = clock_of(outside[0].at_s) if True in clocks else f"{outside[0].at_s:g} s"
         raise ValueError(
@@ -127,9 +133,14 @@ def _of_shape(words: list[str], text: str) -> Day:
     if len(words) != 3 or words[1] != "over":
         raise ValueError(f"{text!r}: say how long the shape lasts: '{words[0]} over 75s'")
     length_s = seconds_of(words[2])
-    if length_s <= 0:
-        raise ValueError(f"{text!r}: a day of {length_s:g} s has no length")
+    _check_length(length_s, text)
     return day_of_shape(words[0], length_s, text)
+
+
+def _check_length(length_s: float, text: str) -> None:
+    """Raise ValueError for a day in which hardly anybody would ask for anything: it would always hold."""
+    if length_s < SHORTEST_S:
+        raise ValueError(f"{text!r}: a day of {length_s:g} s is too short; at least {SHORTEST_S:g} s")
 
 
 def day_of_shape(shape: str, length_s: float, text: str = "") -> Day:

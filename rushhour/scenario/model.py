@@ -214,6 +214,15 @@ def _share(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class ProductionPool:
+    """What a `production:` says of the pools; what it leaves out is as in the run."""
+
+    size: Annotated[int, Field(ge=1, le=MOST_PARTS)] | None = None
+    max_overflow: Annotated[int, Field(ge=0, le=MOST_PARTS)] | None = None
+    timeout: PositiveSeconds | None = None
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Production:
     """What a scenario's `production:` says; what it leaves out is as in the run."""
 
@@ -221,7 +230,7 @@ class Production:
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES)] = 1
     workers: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None  # processes of each instance
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | None = None  # of each process
-    pool: Pool | None = None
+    pool: ProductionPool | None = None
     think_time: PositiveSeconds | None = None  # median pause of a customer between two steps
     push_share: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] | None = None
     day: Annotated[str, BeforeValidator(_day)] = ""  # see parse_day; empty: all customers, for a day

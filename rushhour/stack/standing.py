@@ -25,7 +25,7 @@ from rushhour.stack.postgres.template import templates_root
 from rushhour.stack.work import sweep
 
 POLL_S: Final = 0.5
-DOWN_TIMEOUT_S: Final = 20.0  # the service's grace, the servers' stop and the guard's sweep fit in
+DOWN_TIMEOUT_S: Final = 45.0  # the service's grace, the servers' stop and the guard's sweep fit in
 CLOCK_SLACK_S: Final = 5.0
 
 

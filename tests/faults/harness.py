@@ -144,7 +144,7 @@ def control(
         if code == 0 and at:  # the first one also fills the cache
             return took_s
         at += 1
-        failed += not any(why in " ".join(words.split()) for why in BUSY)  # lines are wrapped
+        failed += code != 0 and not any(why in " ".join(words.split()) for why in BUSY)  # lines are wrapped
         if failed == CONTROLS or time.monotonic() > deadline_s:
             counts.blame(CONTROL, f"{at} runs that nothing is done to: {words[-1500:]}")
             return took_s

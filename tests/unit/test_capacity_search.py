@@ -295,7 +295,8 @@ def ended(knee: Knee) -> Search:
         (Knee("at least", 70, None, (1, 1), cut_short=True), "unknown"),
         (Knee("at least", 70, None, (2, 2), cut_short=True), "pass"),
         (Knee("at least", 50), "unknown"),
-        (Knee("below", None, 20, (0, 0), (1, 1)), "fail"),
+        (Knee("below", None, 20, (0, 0), (1, 1)), "unknown"),
+        (Knee("below", None, 20, (0, 0), (2, 2)), "fail"),
         (Knee("leak", None, 5), "fail"),
         (Knee("unknown"), "unknown"),
     ],
@@ -315,6 +316,17 @@ def test_two_steps_at_the_expected_rate_or_above_are_enough(rates: tuple[float, 
 
 
 @pytest.mark.parametrize(
+    ("rates", "verdict"), [((60, 52), "fail"), ((66, 52), "unknown"), ((52,), "unknown")]
+)
+def test_two_steps_that_gave_way_at_the_expected_rate_or_below_are_enough(
+    rates: tuple[float, ...], verdict: str
+) -> None:
+    steps = [made(40, "holds"), *(made(rate, "gives") for rate in rates)]
+    found = Search("gate", "1.1.1", "embedded", tuple(steps), knee_of(steps, Plan()), 1.0, 10.0, 20.0)
+    assert judged(found, parse_capacity(">= 60/s"))[0] == verdict
+
+
+@pytest.mark.parametrize(
     ("knee", "verdict"),
     [
         (Knee("knee", 60, 66, (2, 2), (2, 2)), "pass"),
@@ -322,7 +334,8 @@ def test_two_steps_at_the_expected_rate_or_above_are_enough(rates: tuple[float, 
         (Knee("at least", 70, None, (2, 2)), "pass"),
         (Knee("at least", 70, None, (1, 1)), "unknown"),
         (Knee("at least", 70, None, (2, 2), cut_short=True), "unknown"),
-        (Knee("below", None, 20, (0, 0), (1, 1)), "fail"),
+        (Knee("below", None, 20, (0, 0), (1, 1)), "unknown"),
+        (Knee("below", None, 20, (0, 0), (2, 2)), "fail"),
         (Knee("leak", None, 5), "fail"),
     ],
 )

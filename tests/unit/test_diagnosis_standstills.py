@@ -179,6 +179,72 @@ def test_answers_that_half_of_the_connections_lose_are_lost() -> None:
     assert (found.cause, found.confidence) == (SLOW, "likely")
 
 
+def full_while_some_answers_are_lost(lost: int, hold_us: int = 1 << 21) -> History:
+    """A full pool, all in the driver: backends of `lost` idle for 3 s, and the others' run queries."""
+    at_work = h.CAPACITY - lost
+    made = zoo.story()
+    zoo.full_pool(made)
+    zoo.doing(made, driver=300)
+    made.requests(h.LIST, 20, 1_250)
+    backends = tuple(f.Backend(9000 + at, "idle in transaction", None, 3.0) for at in range(lost))
+    backends += tuple(f.Backend(9100 + at, "active", None, 0.3) for at in range(at_work))
+    for second in range(2, zoo.LOAD_S):
+        states = {"active": at_work, "idle in transaction": lost}
+        t_s = h.STARTED_S + second + 0.5
+        made.add("servers", f.ServerSample(t_s, "replica", states=states, backends=backends, lag_s=0.0))
+    for at in range(lost):
+        back_s = h.STARTED_S + 12
+        made.checkout(
+            at, 3.0, f"t{at}", in_driver=90, request_ended_s=None, returned_s=back_s, server_pid=9000 + at
+        )
+    for at in range(at_work):
+        for turn in range(8):
+            back_s, number = h.STARTED_S + 5 + 2 * turn, 1000 + at * 10 + turn
+            made.checkout(
+                number,
+                3.0 + 2 * turn,
+                f"w{at}",
+                in_driver=20,
+                request_ended_s=None,
+                returned_s=back_s,
+                server_pid=9100 + at,
+            )
+    for second in range(3, zoo.LOAD_S):
+        holds = {hold_us: at_work // 2 + 30}
+        made.add("times", f.PoolTimes(h.STARTED_S + second, h.PID, "replica", hold_us=holds))
+    return made.history()
+
+
+@pytest.mark.parametrize("hold_us", [1 << 21, 1 << 23])
+@pytest.mark.parametrize("lost", [3, 10, 12, 18])
+def test_answers_that_fewer_connections_lose_than_get_theirs_are_lost_too(lost: int, hold_us: int) -> None:
+    found = zoo.diagnosed(full_while_some_answers_are_lost(lost, hold_us))
+    assert (found.cause, found.confidence) == (SLOW, "likely")
+
+
+def test_a_process_that_forks_again_and_again_does_not_stand_still() -> None:
+    """The sampler is stopped before a fork, and its first sample comes at once after it."""
+    forks = [number * 0.22 + after for number in range(50) for after in (0.0, 0.1, 0.2)]
+    assert late_spans(forks) == []
+    calm = opening(3, 8)
+    more = tuple(dataclasses.replace(one, t_s=one.t_s + 0.18) for one in calm.pools if one.pool == "replica")
+    forking = dataclasses.replace(calm, pools=tuple(sorted((*calm.pools, *more), key=lambda one: one.t_s)))
+    assert zoo.diagnosed(forking).cause == zoo.diagnosed(calm).cause == SLOW
+
+
+def test_what_opened_slowly_in_a_standstill_counts_on_neither_side() -> None:
+    """Five opened slowly while the process stood still, and all three that opened later."""
+    times = tuple(
+        f.PoolTimes(h.STARTED_S + at_s, h.PID, "replica", create_us={1 << 22: count})
+        for at_s, count in ((6, 5), (14, 3))
+    )
+    history = dataclasses.replace(opening(3, 3.2), times=times)
+    still = tuple(
+        one for one in history.pools if one.pool != "replica" or not 3.5 < one.t_s - h.STARTED_S < 5.9
+    )
+    assert zoo.diagnosed(dataclasses.replace(history, pools=still)).cause == SLOW
+
+
 def test_late_samples_are_those_behind_the_usual_pace() -> None:
     assert late_spans([]) == late_spans([1.0]) == []
     assert late_spans([0.0, 0.1, 0.25, 0.35]) == []

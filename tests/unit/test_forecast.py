@@ -18,15 +18,17 @@ from rushhour.forecast.behaviour import read_behaviour
 from rushhour.forecast.processes import processes_of
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import PoolRules, Seen, Site, Stage
+from rushhour.forecast.words import fit_words
 from rushhour.judging.judge import with_forecast
 from rushhour.judging.saved import read_verdict
 from rushhour.report import terminal
+from rushhour.report.forecast import rows
 from rushhour.report.html import render_html
 from rushhour.report.markdown import render_markdown
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
-from rushhour.scenario.model import Pool, Production, Scenario
-from rushhour.verdict.forecast import Forecast
+from rushhour.scenario.model import Production, ProductionPool, Scenario
+from rushhour.verdict.forecast import Forecast, PoolForecast, Range
 from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories
 from tests.unit.forecast_runs import measured
@@ -140,7 +142,9 @@ def test_pauses_that_are_no_think_time_may_stay_when_it_changes(run_s: float, le
 
 
 def test_a_pool_of_fewer_connections_is_exhausted_earlier() -> None:
-    small = made(few_testers(), dataclasses.replace(PUSHED, pool=Pool(size=3, max_overflow=1, timeout=30.0)))
+    small = made(
+        few_testers(), dataclasses.replace(PUSHED, pool=ProductionPool(size=3, max_overflow=1, timeout=30.0))
+    )
     assert small.exhausts == "yes"
     assert small.exhausted_after_s is not None
     assert small.exhausted_after_s.expected < 39
@@ -215,7 +219,7 @@ def test_a_leak_per_path_says_the_time_of_day() -> None:
 
 
 def test_the_pool_of_the_leak_is_named_though_a_burst_exhausts_another_first() -> None:
-    small = Pool(size=2, max_overflow=1, timeout=0.2)
+    small = ProductionPool(size=2, max_overflow=1, timeout=0.2)
     burst = Production(customers=600, think_time=2.0, pool=small, day="0s 0%, 100ms 100%, 20s 100%")
     found = made(few_testers("path"), burst)
     assert (found.exhausts, found.pool, found.cause, found.site) == ("yes", "replica", "unclosed-path", SITE)
@@ -303,7 +307,7 @@ def test_a_push_that_filled_the_pool_for_a_moment_is_not_when_it_is_exhausted() 
 def test_a_pool_that_was_full_for_a_moment_is_exhausted_from_when_check_outs_time_out() -> None:
     """A day that is short enough to be replayed as a whole; the push is over after a second."""
     day = "0s 5%, 10s push 100%, 200s 5%, 210s 100%, 300s 100%"
-    small = Pool(size=2, max_overflow=0, timeout=3.0)
+    small = ProductionPool(size=2, max_overflow=0, timeout=3.0)
     customers = Production(customers=40, think_time=2.0, pool=small, day=day)
     found = made(few_testers("none", hold_ms=400), customers, scenario(release="1.1.1"), repeats=6)
     assert (found.exhausts, found.cause) == ("yes", "saturation")
@@ -345,7 +349,7 @@ def test_threads_that_nobody_knows_may_be_too_few_to_exhaust_a_pool_without_a_le
     """18 connections were out at once, so that there are as many threads or more."""
     assert slow_answers(1400, None, "gunicorn --threads 8").exhausts == "unsure"
     assert slow_answers(150, None, "gunicorn --threads 8").exhausts == "no"
-    small = Pool(size=12, max_overflow=2, timeout=30.0)
+    small = ProductionPool(size=12, max_overflow=2, timeout=30.0)
     assert slow_answers(1400, None, "gunicorn --threads 8", pool=small).exhausts == "yes"
 
 
@@ -416,7 +420,7 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
     story = few_testers("none")
     job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60, held_s=60.0)
     history = dataclasses.replace(story, sites=(*story.sites, job))
-    small = Pool(size=4, max_overflow=2, timeout=1.0)
+    small = ProductionPool(size=4, max_overflow=2, timeout=1.0)
     found = made(history, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == "unsure"
     assert 0.2 < found.chance < 0.8
@@ -427,7 +431,7 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
 @pytest.mark.parametrize(("before", "exhausts"), [(9, "no"), (0, "yes")], ids=["a schedule", "a queue"])
 def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int, exhausts: str) -> None:
     story = with_job(few_testers("none"), before)
-    small = Pool(size=4, max_overflow=2, timeout=1.0)
+    small = ProductionPool(size=4, max_overflow=2, timeout=1.0)
     found = made(story, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
     assert any("come by themselves" in assumption for assumption in found.assumptions)
@@ -437,7 +441,7 @@ def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int,
 def test_the_demand_that_is_said_is_of_the_peak_with_the_jobs_that_grow(customers: int, peak: int) -> None:
     """Two connections for ten customers, so twenty for a hundred, and a fraction of one for requests."""
     day = f"0s {peak / 10:g}%, 30s {peak}%, 60s {peak}%"
-    place = Production(customers=customers, pool=Pool(size=4, max_overflow=2, timeout=1.0), day=day)
+    place = Production(customers=customers, pool=ProductionPool(size=4, max_overflow=2, timeout=1.0), day=day)
     found = made(with_job(few_testers("none"), 0), place, scenario(release="1.1.1"), repeats=5)
     [needed] = [said[1] for said in map(DEMAND.match, found.reasons) if said]
     assert 15 < float(needed) < 25
@@ -468,7 +472,7 @@ def with_job(history: History, before: int) -> History:
 def test_connections_that_are_out_all_the_time_are_not_there_for_requests(size: int, exhausts: str) -> None:
     """Two consumers listen, each over a connection of its own; requests need a fifth of one."""
     plain = few_testers("none")
-    pool = Pool(size=size, max_overflow=0, timeout=5.0)
+    pool = ProductionPool(size=size, max_overflow=0, timeout=5.0)
     busy = Production(customers=100, think_time=2.0, pool=pool, day="steady over 20s")
     found = made(histories.listening(plain, "replica", 2), busy, scenario(release="1.1.1"), repeats=4)
     assert found.exhausts == exhausts
@@ -492,7 +496,7 @@ def test_check_outs_of_no_request_may_be_as_many_in_each_process(size: int, exha
     story = few_testers("none")
     job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60, held_s=60.0)
     history = dataclasses.replace(story, sites=(*story.sites, job))
-    pool = Pool(size=size, max_overflow=0, timeout=1.0)
+    pool = ProductionPool(size=size, max_overflow=0, timeout=1.0)
     many = Production(customers=10, workers=4, pool=pool)
     found = made(history, many, scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
@@ -514,13 +518,13 @@ def test_few_exhausted_courses_are_unsure_where_waits_may_be_as_long_as_the_time
 
 
 def with_three_connections(timeout_s: float) -> Forecast:
-    pool = Pool(size=3, max_overflow=0, timeout=timeout_s)
+    pool = ProductionPool(size=3, max_overflow=0, timeout=timeout_s)
     customers = Production(customers=10, pool=pool)
     return made(few_testers("none", hold_ms=400), customers, scenario(release="1.1.1"), repeats=20)
 
 
 def test_waits_follow_from_the_measured_holds_and_not_from_their_mean() -> None:
-    pool, day = Pool(size=6, max_overflow=0, timeout=30.0), "steady over 60s"
+    pool, day = ProductionPool(size=6, max_overflow=0, timeout=30.0), "steady over 60s"
     given = scenario(
         release="1.1.1", load={"users": 100, "duration": 40.0, "warm_up": 5.0, "think_time": 2.0}
     )
@@ -558,7 +562,10 @@ def test_more_connections_than_the_server_takes_are_unsure() -> None:
     many = Production(customers=800, instances=8, day="steady over 20s", think_time=4.0)
     found = made(history, many, scenario(release="1.1.1"), repeats=3)
     assert found.exhausts == "unsure"
-    assert any("server-limit" in reason and "takes 20" in reason for reason in found.reasons)
+    assert any("max_connections of 20 in the run leaves 17 (it keeps 3" in why for why in found.reasons)
+    known = tuple(dataclasses.replace(row, reserved=5) for row in story_servers)
+    found = made(dataclasses.replace(history, servers=known), many, scenario(release="1.1.1"), repeats=3)
+    assert any("max_connections of 20 in the run leaves 15 (it keeps 5" in why for why in found.reasons)
 
 
 @pytest.mark.parametrize("customers", [1, 100_000, 10_000_000])
@@ -572,7 +579,10 @@ def test_any_number_of_customers_is_forecast(customers: int) -> None:
 def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
     slow = few_testers("none", hold_ms=900)
     few = Production(
-        customers=800, think_time=2.0, pool=Pool(size=4, max_overflow=2, timeout=1.0), day="steady over 20s"
+        customers=800,
+        think_time=2.0,
+        pool=ProductionPool(size=4, max_overflow=2, timeout=1.0),
+        day="steady over 20s",
     )
     found = made(slow, few, scenario(release="1.1.1"), repeats=4)
     assert found.exhausts == "yes"
@@ -826,3 +836,16 @@ def test_customers_who_come_just_before_the_counted_time_make_no_request_seem_to
     [visit] = login.visits
     assert 0.8 < visit.per_request < 1.2
     assert not login.overlaps
+
+
+def test_words_are_no_surer_than_the_figures() -> None:
+    pools = tuple(
+        PoolForecast(name, 30, Range(most, most - 7, most + 7.5), None)
+        for name, most in (("a", 8), ("b", 15))
+    )
+    assert fit_words(pools) == (
+        "pool b, the fullest, is expected to have 15 of 30 connections out at the most (8 to 22)"
+    )
+    plain = Forecast("unsure", "", ("3 of 20 courses",), "", 1, 0.15, exhausted_after_s=Range(9, 8, 11))
+    assert rows(plain)[0][0] == "if at all, exhausted after"
+    assert rows(dataclasses.replace(plain, exhausts="yes"))[0][0] == "exhausted after"

@@ -1,5 +1,6 @@
 """The numbers of a production: in a scenario file, on the command line, and the curve of a day."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,10 +10,13 @@ import pytest
 
 from rushhour.cli.main import _exit_of
 from rushhour.errors import UsageError
+from rushhour.forecast.behaviour import setup_of
+from rushhour.forecast.place import place_of
+from rushhour.forecast.replayed import PoolRules
 from rushhour.jobs.forecast.job import Asked, production_of
 from rushhour.scenario.day import EXAMPLES, Push, parse_day
 from rushhour.scenario.file import load_scenarios
-from rushhour.scenario.model import Pool, Production
+from rushhour.scenario.model import Production, ProductionPool
 from tests.unit import histories
 from tests.unit.saved_runs import save
 from tests.unit.test_forecast import RUSH_HOUR, few_testers, scenario
@@ -79,9 +83,28 @@ def test_the_command_line_goes_before_the_scenario_and_the_scenario_before_the_r
     given = scenario(production={"customers": 800, "threads": 32, "day": RUSH_HOUR})
     found = production_of("x", given, Asked(customers=1600, pool_size=5))
     assert (found.customers, found.threads, found.day) == (1600, 32, RUSH_HOUR)
-    assert found.pool == Pool(size=5, max_overflow=10, timeout=30.0)
+    assert found.pool == ProductionPool(size=5)
     with pytest.raises(UsageError, match="--customers 800"):
         production_of("x", scenario(), Asked())
+
+
+@pytest.mark.parametrize(
+    ("pool", "rules"),
+    [
+        (None, PoolRules(15, 2.0)),
+        (ProductionPool(size=8), PoolRules(18, 2.0)),
+        (ProductionPool(max_overflow=0), PoolRules(5, 2.0)),
+        (ProductionPool(size=1, max_overflow=1, timeout=9.0), PoolRules(2, 9.0)),
+    ],
+)
+def test_what_a_production_leaves_out_of_its_pools_is_as_in_the_run(
+    pool: ProductionPool | None, rules: PoolRules
+) -> None:
+    """The run's pool is 5 + 10, and not the 20 + 10 of a scenario that does not say it to the service."""
+    story = few_testers("none")
+    seen = tuple(dataclasses.replace(own, size=5, max_overflow=10, timeout_s=2.0) for own in story.pools)
+    setup = setup_of(scenario(), dataclasses.replace(story, pools=seen), None)
+    assert place_of(Production(customers=10, pool=pool), setup).pools["replica"] == rules
 
 
 def test_a_day_has_shares_pushes_and_times_of_day() -> None:
@@ -91,6 +114,12 @@ def test_a_day_has_shares_pushes_and_times_of_day() -> None:
     assert day.pushes == (Push(11.5 * 3600, 0.2),)
     assert day.clock_at(11.5 * 3600 + 65) == "18:31"
     assert parse_day("0s 0%\n10s 100%").clock_at(5) is None
+    for text in (
+        "07:00 1%, 08:00 push 5%, 08:00 9%, 09:00 1%",
+        "07:00 1%, 08:00 9%, 08:00 push 5%, 09:00 1%",
+    ):
+        assert parse_day(text).pushes == (Push(3600.0, 0.05),)
+        assert parse_day(text).share_at(3600.0) == pytest.approx(0.09)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +129,13 @@ def test_a_day_has_shares_pushes_and_times_of_day() -> None:
         ("25:00 1%, 26:00 2%", "is not a time of day"),
         ("07:61 1%, 08:00 2%", "is not a time of day"),
         ("08:00 1%, 07:00 2%", "does not come after"),
-        ("08:00 1%, 08:00 2%", "does not come after"),
+        ("08:00 1%, 08:00 2%", "for a jump, write it a moment later"),
+        ("0s 100%, 1ms 100%", "a day of 0.001 s is too short"),
         ("08:00 1%, 9h 2%", "mixes times of day and durations"),
         ("08:00 101%, 09:00 2%", "at most 100%"),
         ("08:00 0%, 09:00 0%", "no customers at any time"),
         ("08:00 1%, 09:00 2%, 10:00 push 3%", "before the first point or after the last"),
-        ("spike over 0s", "has no length"),
+        ("spike over 0s", "a day of 0 s is too short"),
         ("spike over soon", "is not a duration"),
     ],
 )

@@ -210,7 +210,8 @@ def of_instances(*pages: str) -> str:
 
 def test_a_leak_of_any_instance_counts_and_processes_are_summed() -> None:
     found = scraped_demand(parse_scrape("now.prom", of_instances(text(36_000), text(36_000))), 3600)
-    assert (found.processes, found.pools[0].size, found.pools[0].max_overflow) == (4, 10, 5)
+    assert (found.instances, found.processes) == (2, 2)
+    assert (found.pools[0].size, found.pools[0].max_overflow) == (10, 5)
     assert found.requests_per_s == pytest.approx(20)
     leaking = of_instances(text(36_000, leaked=5), text(36_000))
     with pytest.raises(InsufficientDataError, match=r"5 connections of .* have leaked"):
@@ -304,3 +305,98 @@ def test_a_time_in_which_the_pool_could_not_have_held_so_much_is_refused() -> No
     with pytest.raises(UsageError, match=r"--over 60s: .* the pool has 30 at most"):
         scraped_demand(scrape, 60)
     assert scraped_demand(scrape, 120).pools
+
+
+def federated(page: str, at_ms: int) -> str:
+    """A page as Prometheus's federation answers it: each name a family without a type, with timestamps."""
+    lines: list[str] = []
+    for line in page.splitlines():
+        name = line.partition("{")[0]
+        if not line.startswith("#"):
+            typed = f"# TYPE {name} untyped"
+            lines += [*([] if typed in lines else [typed]), f"{line} {at_ms}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_an_instance_that_was_restarted_does_not_hide_behind_the_others() -> None:
+    before = parse_scrape("a", of_instances(text(30_000), text(30_000)))
+    for after in (of_instances(text(500), text(66_000)), of_instances(text(66_000))):
+        with pytest.raises(InsufficientDataError, match="or gone, in all of its instances or in one"):
+            scraped_demand(parse_scrape("b", after), 600, before)
+    timed_out = parse_scrape("a", of_instances(text(30_000, timeouts=9), text(30_000)))
+    after = of_instances(text(36_000, timeouts=1), text(36_000, timeouts=20))
+    with pytest.raises(InsufficientDataError, match="or gone, in all of its instances or in one"):
+        scraped_demand(parse_scrape("b", after), 600, timed_out)
+    joined = of_instances(text(33_000), text(33_000), text(2000))  # a third one, or it was not scraped before
+    with pytest.raises(InsufficientDataError, match="an instance that the earlier text lacks"):
+        scraped_demand(parse_scrape("b", joined), 100, before)
+
+
+def test_instances_of_unlike_processes_are_counted_as_one() -> None:
+    unlike = render({"127.0.0.1:5432/shop": figures(36_000)}, 4)
+    found = scraped_demand(parse_scrape("now", of_instances(text(36_000), unlike)), 3600)
+    assert (found.instances, found.processes) == (1, 6)
+
+
+def test_what_federation_and_openmetrics_write_is_read_alike() -> None:
+    page = of_instances(text(36_000), text(36_000))
+    plain = scraped_demand(parse_scrape("now", page), 3600)
+    assert scraped_demand(parse_scrape("now", federated(page, 1_764_000_000_000)), 3600) == plain
+    exemplars = page.replace("db_client_connection_timeouts_total ", "db_client_connection_timeouts ", 2)
+    exemplars = "".join(
+        f'{line} # {{trace_id="7f"}} 0.09\n'
+        if "use_time_seconds_bucket" in line and "Inf" in line
+        else f"{line}\n"
+        for line in exemplars.splitlines()
+    )
+    assert scraped_demand(parse_scrape("now", f"{exemplars}# EOF\n"), 3600) == plain
+
+
+def test_timestamps_are_held_against_the_time_that_was_said() -> None:
+    before = parse_scrape("a", federated(of_instances(text(30_000)), 1_764_000_000_000))
+    after = parse_scrape("b", federated(of_instances(text(36_000)), 1_764_003_600_000))
+    assert scraped_demand(after, 3500, before).requests_per_s == pytest.approx(6000 / 3500)
+    with pytest.raises(UsageError, match=r"--over 600s: .* b was scraped 3600 s after a"):
+        scraped_demand(after, 600, before)
+
+
+def test_what_cannot_be_summed_is_refused() -> None:
+    other = text(36_000).replace('le="0.131072"', 'le="0.13"')
+    with pytest.raises(UsageError, match="have different buckets, which cannot be summed"):
+        parse_scrape("now", of_instances(text(36_000), other))
+    with pytest.raises(InsufficientDataError, match="other buckets than the earlier text"):
+        scraped_demand(parse_scrape("b", other), 600, parse_scrape("a", text(30_000)))
+    page = of_instances(text(36_000), text(36_000))
+    with pytest.raises(UsageError, match="rushhour_agent_processes of one of the instances is missing"):
+        parse_scrape("now", page.replace('rushhour_agent_processes{instance="0"} 2\n', ""))
+    unnamed = of_instances(text(36_000), text(36_000)).replace("db_client_connection_pool_name", "pool")
+    with pytest.raises(UsageError, match=r"2 series of .*use_time_seconds have no label db_client"):
+        parse_scrape("now", unnamed)
+    with pytest.raises(UsageError, match=r"36000\.5 check-outs in a bucket: a rate, and no count"):
+        parse_scrape("now", text(36_000).replace("} 36000\n", "} 36000.5\n"))
+
+
+@pytest.mark.parametrize("gone", ["idle_max", "idle_max or max"])
+def test_a_pool_whose_size_the_metrics_do_not_say_is_not_one_without_a_limit(gone: str) -> None:
+    page = "".join(
+        line
+        for line in text(36_000).splitlines(keepends=True)
+        if not any(f"connection_{name}" in line for name in gone.split(" or "))
+    )
+    size = sized(page)
+    assert size.pool_size
+    assert "how large it is now in each process, the metrics do not say" in size.reasons
+    uneven = sized(text(36_000, idle_max=5, max=7))  # in two processes
+    assert "how large it is now in each process, the metrics do not say" in uneven.reasons
+
+
+def test_many_check_outs_of_many_processes_are_those_of_no_single_one() -> None:
+    per_s = 12_000
+    counts = figures(
+        3600 * per_s, use=histogram(b10=3600 * per_s), wait=histogram(b0=3600 * per_s), idle_max=200, max=400
+    )
+    size = sized(render({"127.0.0.1:5432/shop": counts}, 20))
+    assert size.pool_size == 1
+    assert size.together is not None
+    assert per_s * 0.7e-3 < size.together < 5 * per_s * 0.7e-3  # more than are out on average, of three parts
+    assert "is enough in each process" in size.reasons[0]

@@ -6,6 +6,9 @@ from random import Random
 
 import pytest
 
+from rushhour.forecast.overload import Load, pool_wait_s
+from rushhour.forecast.replay import Replay
+from rushhour.forecast.replayed import Arrival, PoolRules, Site, Stage
 from rushhour.forecast.simulated import Asked, Bounds, Kind, Tally, World
 from rushhour.forecast.simulation import simulate
 
@@ -42,6 +45,16 @@ def run(world: World, seconds: float = 300, seed: int = 1) -> Tally:
     return simulate(world, seconds, 20.0, Random(seed))  # noqa: S311 - the same each time
 
 
+def held(world: World, drawn: list[float]) -> World:
+    """The same process, whose connections are held for these times."""
+    return replace(world, kinds=(Kind(1.0, (Asked(0, 1.0, drawn),), 0.0, overlaps=False),))
+
+
+def mean_wait_s(tally: Tally) -> float:
+    """The mean over all check-outs, most of which may not have waited."""
+    return sum(tally.pools[0].waits_s) / tally.pools[0].asked
+
+
 def erlang_c(servers: int, offered: float) -> float:
     """The probability that a customer of M/M/c waits (Erlang 1917)."""
     blocked = 1.0
@@ -71,6 +84,60 @@ def test_many_customers_wait_as_often_as_erlang_says(servers: int, per_s: float)
     expected = erlang_c(servers, per_s * 0.1)
     assert waited == pytest.approx(expected, rel=0.15)
     assert mean_s == pytest.approx(expected * 0.1 / (servers - per_s * 0.1), rel=0.3)
+
+
+HOLDS = {
+    "all alike": [0.1],
+    "exponential": holds(0.1),
+    "few long ones": [0.02] * 95 + [1.62] * 5,
+}
+
+
+@pytest.mark.parametrize("drawn", HOLDS.values(), ids=HOLDS)
+def test_one_connection_makes_wait_as_pollaczek_and_khinchine_say(drawn: list[float]) -> None:
+    """M/G/1: the mean wait is rate x E[hold^2] / 2 / (1 - utilisation), whoever is served first."""
+    tally = run(held(process(capacity=1, per_s=5.0), drawn), 6000)
+    square = sum(hold_s * hold_s for hold_s in drawn) / len(drawn)
+    assert mean_wait_s(tally) == pytest.approx(5.0 * square / 2 / (1 - 0.5), rel=0.15)
+
+
+@pytest.mark.parametrize("drawn", HOLDS.values(), ids=HOLDS)
+def test_several_connections_make_wait_about_as_allen_and_cunneen_say(drawn: list[float]) -> None:
+    """M/G/c: that of M/M/c times (1 + variance / mean^2) / 2, an approximation (Allen 1990)."""
+    tally = run(held(process(capacity=4, per_s=32.0), drawn), 1200)
+    square = sum(hold_s * hold_s for hold_s in drawn) / len(drawn)
+    of_exponential_s = erlang_c(4, 3.2) * 0.1 / (4 - 3.2)
+    assert mean_wait_s(tally) == pytest.approx(of_exponential_s * square / 0.1**2 / 2, rel=0.25)
+
+
+@pytest.mark.parametrize("customers", [6, 12, 40])
+def test_few_customers_and_connections_are_the_machine_repairmen(customers: int) -> None:
+    """M/M/c//N: the birth-death process of those who hold or wait, solved exactly."""
+    think_s, hold_s, servers = 1.0, 0.25, 3
+    weights = [1.0]
+    for away in range(1, customers + 1):
+        weights.append(weights[-1] * (customers - away + 1) / think_s * hold_s / min(away, servers))
+    per_s = sum(weight * min(away, servers) for away, weight in enumerate(weights)) / sum(weights) / hold_s
+    waits_s = customers / per_s - think_s - hold_s
+    world = process(capacity=servers, hold_s=hold_s, customers=customers, per_s=customers / think_s)
+    tally = run(world, 2000)
+    assert tally.requests / 2000 == pytest.approx(per_s, rel=0.03)
+    assert mean_wait_s(tally) == pytest.approx(waits_s, rel=0.1)
+    if customers == 40:  # so many that the bound of the fluid limit is reached
+        load = Load(think_s, hold_s, math.inf, 1.0, hold_s, servers, 1e9)
+        assert pool_wait_s(load, customers) == pytest.approx(waits_s, rel=0.001)
+
+
+def test_a_replay_makes_wait_as_erlang_says() -> None:
+    dice, at_s, arrivals = Random(1), 0.0, list[Arrival]()  # noqa: S311 - the same each time
+    for _ in range(15_000):
+        at_s += dice.expovariate(30.0)
+        arrivals.append((at_s, (Stage(("replica",), idle_s=dice.expovariate(10.0)),)))
+    site = Site(processes=1, threads=None, pools={"replica": PoolRules(4, 1e6)}, servers={})
+    waits_s = Replay(site, dice).run(arrivals).pools["replica"].waits_s
+    expected = erlang_c(4, 3.0)
+    assert sum(wait_s > 0 for wait_s in waits_s) / 15_000 == pytest.approx(expected, rel=0.1)
+    assert sum(waits_s) / 15_000 == pytest.approx(expected * 0.1 / (4 - 3.0), rel=0.2)
 
 
 @pytest.mark.parametrize("customers", [5, 15, 40])

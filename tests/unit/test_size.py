@@ -12,6 +12,10 @@ import pytest
 
 from rushhour.cli.main import _exit_of, cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
+from rushhour.forecast.demand import Demand, EndpointDemand, Use
+from rushhour.forecast.durations import Durations
+from rushhour.forecast.growth import joined
+from rushhour.forecast.limits import limits_of
 from rushhour.forecast.queueing import measured_setting
 from rushhour.forecast.recorded import read_demand
 from rushhour.jobs.size.advice import _at_one_server, size_pools, usable_connections
@@ -125,6 +129,8 @@ def test_pools_of_one_server_are_held_against_its_limit_together() -> None:
 
 def test_the_server_s_limit_is_that_of_the_run() -> None:
     assert any("of the 97 connections of replica" in why for why in sized().reasons)
+    servers = [dataclasses.replace(row, reserved=5) for row in measured().servers]
+    assert limits_of(dataclasses.replace(measured(), servers=tuple(servers)))["replica"].usable == 95
 
 
 @pytest.mark.parametrize("instances", [1, pytest.param(12, marks=pytest.mark.long)])
@@ -157,11 +163,18 @@ def test_connections_that_no_request_takes_are_not_bounded_by_threads() -> None:
     (site,) = pool.sites
     of_jobs = dataclasses.replace(pool, sites=(site, dataclasses.replace(site, endpoint=None)))
     assert usable_connections(demand, setting, of_jobs) is None
+    assert usable_connections(demand, setting, dataclasses.replace(pool, sites=())) is None  # as of metrics
     twice = [
         dataclasses.replace(own, uses=tuple(dataclasses.replace(use, per_request=2.0) for use in own.uses))
         for own in demand.endpoints
     ]
     assert usable_connections(dataclasses.replace(demand, endpoints=tuple(twice)), setting, pool) == 12
+
+
+def test_no_reserve_is_said_where_there_is_none() -> None:
+    found = sized(threads=1, customers=4)
+    assert found.in_words == "pool_size=1, max_overflow=0"
+    assert "reserve" not in " ".join(found.reasons)
 
 
 def test_connections_that_are_out_all_the_time_are_needed_beside_those_of_requests() -> None:
@@ -286,8 +299,12 @@ def test_a_nested_check_out_gets_the_bound_without_a_deadlock(tmp_path: Path) ->
     timeouts = tuple(
         f.PoolTimeout(STARTED_S + 20 + at, PID, "replica", SITE, LIST, 30.0, holding=1) for at in range(3)
     )
-    words = refused(written(tmp_path / "x", dataclasses.replace(history, pool_timeouts=timeouts)))
-    assert "64 x (2 - 1) + 1 = 65 connections or more" in words
+    nested = dataclasses.replace(history, pool_timeouts=timeouts)
+    assert "64 x (2 - 1) + 1 = 65 connections or more" in refused(written(tmp_path / "x", nested))
+    unsaid = {"name": "referrals", "command": "uvicorn app:app --port {port}", "releases": ("1.1.1",)}
+    words = refused(written(tmp_path / "y", nested, target=unsaid))
+    assert "T x (2 - 1) + 1 connections or more; how many that may be" in words
+    assert "64" not in words
 
 
 def test_requests_that_hold_two_connections_at_once_are_nested_in_a_healthy_run_too(tmp_path: Path) -> None:
@@ -318,6 +335,49 @@ def test_two_runs_show_how_much_longer_busy_servers_keep_connections(tmp_path: P
     assert found.growth is not None
     assert found.growth["replica"] == pytest.approx(0.84, abs=0.1)  # 1 / 0.1 at 10 %, 1 / 0.16 at 50 %
     assert found.requests_per_s == pytest.approx(120)
+
+
+@pytest.mark.parametrize(("share", "grows"), [(0.8, True), (0.1, False)])
+def test_another_mix_of_requests_is_no_growth_of_holds(share: float, *, grows: bool) -> None:
+    """Slow requests are more of the busy run's; each kind is held as long as in the calm one, or longer."""
+
+    def demand(per_s: float, slow: float, cpu: float, longer: float) -> Demand:
+        kinds = [("slow", slow, 0.4), ("fast", 1 - slow, 0.04)]
+        endpoints = tuple(
+            EndpointDemand(name, part, (Use("replica", 1.0, Durations((longer * hold_s,), 500)),), 0.0)
+            for name, part, hold_s in kinds
+        )
+        plain = read_demand("runs/x", scenario(), measured(**QUIET))
+        return dataclasses.replace(plain, requests_per_s=per_s, endpoints=endpoints, cpu={"replica": cpu})
+
+    busy = demand(80, 0.8, 0.6, 1.5 if grows else 1.0)
+    found = joined([demand(20, share, 0.1, 1.0), busy])
+    assert found.growth is not None
+    assert (found.growth["replica"] > 0.5) is grows
+    assert found.growth["replica"] == pytest.approx(0.625 if grows else 0.0, abs=0.01)
+
+
+def test_runs_without_the_same_requests_show_no_growth() -> None:
+    plain = read_demand("runs/x", scenario(), measured(**QUIET))
+    others = tuple(dataclasses.replace(one, name=f"other {one.name}") for one in plain.endpoints)
+    calm = dataclasses.replace(plain, requests_per_s=1.0, endpoints=others, cpu={"replica": 0.9})
+    assert joined([calm, plain]).growth is None
+
+
+def test_more_connections_than_any_pool_has_are_said_and_not_recommended() -> None:
+    plain = read_demand("runs/x", scenario(), measured(**QUIET))
+    endpoints = (EndpointDemand("slow", 1.0, (Use("replica", 1.0, Durations((60.0,), 500)),), 0.0),)
+    slow = dataclasses.replace(
+        plain,
+        endpoints=endpoints,
+        think_s=0.0,
+        latency_s=60.0,
+        pools=(dataclasses.replace(plain.pools[0], waited_p99_s=None, hold=Durations((60.0,), 500)),),
+    )
+    setting = dataclasses.replace(measured_setting(slow), customers=2500, threads=None)
+    (found,) = size_pools(slow, setting, max_connections=None).pools
+    assert (found.pool_size, found.enough, found.rows) == (None, None, ())
+    assert "up to 2,500 connections out at once without a limit, and waits with 2,000" in found.reasons[0]
 
 
 def test_what_is_no_run_is_said_in_words(tmp_path: Path) -> None:

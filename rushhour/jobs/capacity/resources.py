@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from rushhour.forecast.threads import threads_of
 from rushhour.jobs.capacity.facts import Resource
 from rushhour.metrics.latencies import merge
 from rushhour.metrics.requests import NO_WAIT
@@ -96,14 +97,14 @@ def _threads(scenario: Scenario, history: History, window: Window) -> Iterator[R
 
     Requests that wait for a thread are in the service too, so that there may be more of them than threads.
     """
-    if "{threads}" not in scenario.target.command and "{threads}" not in scenario.service.arguments:
+    if (threads_each := threads_of(scenario)) is None:
         return
     rows = [row for row in history.requests if row.outcome not in NO_WAIT and window.in_whole_second(row.t_s)]
     if not rows or not window.whole_seconds:
         return
     merged = merge(row.latency for row in rows)
     busy = sum(row.count for row in rows) / window.whole_seconds * merged.get_mean_value() / 1e6
-    threads = scenario.service.workers * scenario.service.threads
+    threads = scenario.service.workers * threads_each
     evidence = f"{busy:.1f} of {threads} had a request on average"
     if busy > threads:
         evidence = f"all {threads} had a request, and {busy - threads:.0f} waited for a thread, on average"

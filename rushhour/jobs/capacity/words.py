@@ -1,5 +1,6 @@
 """Says what a search found: sentence, table, and what gave first (pure)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -179,12 +180,11 @@ def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
     if search.interrupted or knee.kind == "unknown":
         return "unknown", sentence(search)
     if bound is None:
-        return _judged_alone(knee), sentence(search)
+        return _judged_alone(search), sentence(search)
     wanted = f"expect_capacity {bound.expr}"
     if knee.low is not None and knee.low >= bound.per_s and _carried(search, bound):
         return "pass", f"{wanted} holds: {knee.low:g} customers a second were carried"
-    gave = knee.kind == "below" or (knee.kind == "knee" and knee.high_votes[0] > 1)
-    if gave and knee.high is not None and knee.high <= bound.per_s:
+    if knee.high is not None and knee.high <= bound.per_s and _gave_way(search, bound.per_s):
         return "fail", f"{wanted} is missed: the service gave way at {knee.high:g} customers a second"
     return "unknown", f"{wanted} is undecided: {sentence(search)}"
 
@@ -198,9 +198,17 @@ def _carried(search: Search, bound: CapacityBound) -> bool:
     return len(held_there) >= CONFIRMED
 
 
-def _judged_alone(knee: Knee) -> Verdict:
+def _gave_way(search: Search, upto: float) -> bool:
+    """Return whether steps enough gave way at this rate or below; one alone may have done so by chance."""
+    carried = search.knee.low or 0.0  # below that one gave way by chance
+    gave = [step for step in search.steps if step.outcome == "gives" and carried < step.rate <= upto]
+    return search.knee.kind in {"knee", "below"} and len(gave) >= CONFIRMED
+
+
+def _judged_alone(search: Search) -> Verdict:
+    knee = search.knee
     if knee.kind == "below":
-        return "fail"
+        return "fail" if _gave_way(search, math.inf) else "unknown"
     return "pass" if knee.confirmed and (knee.kind == "knee" or not knee.cut_short) else "unknown"
 
 

@@ -6,7 +6,7 @@ from rushhour.errors import UsageError
 from rushhour.forecast.answer import forecast
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.rundir import RunDir, load_history
-from rushhour.scenario.model import Pool, Production, Scenario
+from rushhour.scenario.model import Production, ProductionPool, Scenario
 from rushhour.verdict.forecast import Forecast
 
 
@@ -44,14 +44,12 @@ def production_of(name: str, scenario: Scenario, asked: Asked) -> Production:
         what = f"its scenario {scenario.name} names no production"
         raise UsageError([f"{name}: {what}; say how many customers there are: --customers 800"])
     base = scenario.production or Production(customers=customers)
-    pool = base.pool
-    if asked.pool_size is not None or asked.max_overflow is not None:
-        own = pool or scenario.pool
-        pool = Pool(
-            size=own.size if asked.pool_size is None else asked.pool_size,
-            max_overflow=own.max_overflow if asked.max_overflow is None else asked.max_overflow,
-            timeout=own.timeout,
-        )
+    pool = base.pool or ProductionPool()
+    pool = replace(
+        pool,
+        size=pool.size if asked.pool_size is None else asked.pool_size,
+        max_overflow=pool.max_overflow if asked.max_overflow is None else asked.max_overflow,
+    )
     return replace(
         base,
         customers=customers,

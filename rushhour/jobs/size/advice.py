@@ -8,6 +8,7 @@ from typing import Final
 
 from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import Demand, PoolDemand
+from rushhour.forecast.limits import ServerLimit
 from rushhour.forecast.queueing import (
     MOST_PER_S,
     PoolPrediction,
@@ -20,7 +21,7 @@ from rushhour.forecast.queueing import (
 )
 from rushhour.forecast.recorded import most_each
 from rushhour.jobs.size.sizes import PoolSize, Row, Sizing, opened_at_most
-from rushhour.jobs.size.words import reasons_of, shared_server, unlike_words
+from rushhour.jobs.size.words import reasons_of, shared_server, too_many_words, unlike_words
 from rushhour.rundir.facts import server_of
 
 WAIT_S: Final = 0.01  # of the slowest hundredth of the check-outs: below that, nobody notices the pool
@@ -79,8 +80,8 @@ def _host(pool: str) -> str:
     return server_of(pool).partition("/")[0]
 
 
-def _limit(demand: Demand, pool: str, max_connections: int | None) -> int | None:
-    return max_connections or demand.max_connections.get(server_of(pool))
+def _limit(demand: Demand, pool: str, max_connections: int | None) -> ServerLimit | None:
+    return ServerLimit(max_connections) if max_connections else demand.limits.get(server_of(pool))
 
 
 def _size_pool(
@@ -90,7 +91,7 @@ def _size_pool(
     wait_s: float,
     *,
     as_run: Mapping[str, PoolPrediction],
-    limit: int | None,
+    limit: ServerLimit | None,
 ) -> PoolSize:
     free = _predict(demand, setting, pool.name, None)
     if free.beyond:  # a table would hold numbers out of nothing
@@ -114,7 +115,11 @@ def _size_pool(
 
     usable = usable_connections(demand, setting, pool)
     # The smallest that is enough lies within; `most` never waits in the simulations.
-    most = min(MOST, max(1, math.ceil(free.pools[pool.name].in_use_max.high)))
+    needed = max(1, math.ceil(free.pools[pool.name].in_use_max.high))
+    most = min(MOST, needed)
+    if most < needed and not (suffices(most) and survives(most)):
+        many = too_many_words(needed, most)
+        return PoolSize(pool.name, pool, (), None, None, None, None, (many,), (many,))
     least = _smallest(suffices, 1, most)
     if not survives(least):
         least = _smallest(survives, least + 1, most)
@@ -231,7 +236,10 @@ def _together(demand: Demand, setting: Setting, pool: str) -> int:
     parts = math.ceil(expected_requests_per_s(demand, setting) / MOST_PER_S)
     pools = {name: replace(own, max_overflow=-1) for name, own in setting.pools.items()}
     threads = None if setting.threads is None else setting.threads * setting.processes * setting.instances
-    customers = max(1, setting.customers // parts)
-    whole = replace(setting, pools=pools, threads=threads, customers=customers, processes=1, instances=1)
+    whole = replace(setting, pools=pools, threads=threads, processes=1, instances=1)
+    if demand.open_arrivals:
+        whole = replace(whole, activity=setting.activity / parts)
+    else:
+        whole = replace(whole, customers=max(1, setting.customers // parts))
     others = demand.pool(pool).standing * (setting.processes * setting.instances - parts)
     return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high * parts) + others)

@@ -1,5 +1,6 @@
 """Reads the runs, or the scraped metrics, that a size is computed from, and refuses those that have none."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -9,6 +10,7 @@ from rushhour.forecast.demand import Demand
 from rushhour.forecast.growth import joined
 from rushhour.forecast.recorded import read_demand
 from rushhour.forecast.scraped import Scrape, parse_scrape, scraped_demand
+from rushhour.forecast.threads import threads_of
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.rundir import History, load_history, run_at
@@ -121,7 +123,7 @@ def refusals(scenario: Scenario, history: History, verdict: Verdict, metrics: Me
     holding = [timeout for timeout in history.pool_timeouts if timeout.holding > 0]
     if diagnosis.cause == NESTED or holding:
         depth = 1 + max((timeout.holding for timeout in holding), default=1)
-        yield nested_words(scenario.service.threads, depth, diagnosis.summary)
+        yield nested_words(threads_of(scenario), depth, diagnosis.summary)
     if verdict.verdict == "unknown":
         why = "; ".join(verdict.reasons[:2])
         yield f"its verdict is unknown ({why}): its figures cannot be trusted; run it again"
@@ -129,14 +131,27 @@ def refusals(scenario: Scenario, history: History, verdict: Verdict, metrics: Me
         yield f"{lost}: its figures cannot be trusted; run it again"
 
 
-def nested_words(threads: int, depth: int, summary: str) -> str:
-    """Say the smallest pool that cannot deadlock (Coffman et al. 1971: break hold and wait)."""
-    least = threads * (depth - 1) + 1
+def nested_words(threads: int | None, depth: int, summary: str) -> str:
+    """Say the smallest pool that cannot deadlock (Coffman et al. 1971: break hold and wait).
+
+    It follows from the requests that are at work at once: `threads`, or None if nobody knows them, as of
+    coroutines.
+    """
+    if threads is None:
+        bound = (
+            f"T requests at once with {depth} connections each cannot block each other for good if the pool "
+            f"has T x ({depth} - 1) + 1 connections or more; how many that may be (threads of a process, or "
+            "coroutines), the run does not say"
+        )
+    else:
+        bound = (
+            f"{threads} threads with {depth} connections each cannot block each other for good if the pool "
+            f"has {threads} x ({depth} - 1) + 1 = {threads * (depth - 1) + 1} connections or more"
+        )
     return (
         f"requests hold a connection while they wait for another one of the same pool ({summary}). No size "
-        f"follows from waits then: {threads} threads with {depth} connections each cannot block each other "
-        f"for good if the pool has {threads} x ({depth} - 1) + 1 = {least} connections or more. Better, take "
-        "one connection a request, run again, and size that run"
+        f"follows from waits then: {bound}. Better, take one connection a request, run again, and size that "
+        "run"
     )
 
 
@@ -146,9 +161,9 @@ def nested_endpoints(demand: Demand) -> Iterator[str]:
         for use in endpoint.uses:
             held_s = use.per_request * use.hold.mean_s
             if use.per_request >= 1.5 and endpoint.latency_s and held_s > _TOGETHER * endpoint.latency_s:
-                depth = round(use.per_request)
+                depth = math.ceil(use.per_request)
                 summary = (
                     f"{endpoint.name} takes {use.per_request:.1f} connections of pool {use.pool}, held for "
                     f"{held_s * 1e3:.0f} ms together in answers of {endpoint.latency_s * 1e3:.0f} ms"
                 )
-                yield nested_words(demand.threads or 1, depth, summary)
+                yield nested_words(demand.threads, depth, summary)

@@ -50,8 +50,8 @@ def conditions(sizing: Sizing) -> str:
 
 def method() -> str:
     return (
-        f"Simulated from the run's requests and hold times. Brackets hold {CONFIDENCE:.0%} of the outcomes; "
-        "docs/capacity.md says when not to believe them."
+        f"Simulated from the requests and hold times that were measured. Brackets hold {CONFIDENCE:.0%} of "
+        "the outcomes; docs/capacity.md says when not to believe them."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import ANY, Demand, PoolDemand
 from rushhour.forecast.interval import Estimate
+from rushhour.forecast.limits import ServerLimit
 from rushhour.forecast.queueing import PoolPrediction, Setting, expected_requests_per_s
 from rushhour.jobs.size.sizes import PoolSize
 from rushhour.metrics.wording import counted
@@ -14,7 +15,6 @@ from rushhour.rundir.facts import server_of
 
 JOBS_SHOWN: Final = 0.05  # connections of jobs that are told
 SAME_REQUESTS: Final = 0.1  # a process has as many as in the run
-RESERVED: Final = 3  # superuser_reserved_connections, PostgreSQL's default
 MUCH_TOO_LARGE: Final = 2.0  # times what is enough
 SHOWN_S: Final = 0.001  # waits of the run that are told
 
@@ -26,18 +26,20 @@ def processes_in_words(setting: Setting) -> str:
 
 
 def reasons_of(
-    size: PoolSize, demand: Demand, setting: Setting, limit: int | None, *, waits_in_bursts: bool
+    size: PoolSize, demand: Demand, setting: Setting, limit: ServerLimit | None, *, waits_in_bursts: bool
 ) -> Sequence[str]:
     """Return the reasons for a size, or those for none; `limit`: of the connections of its server."""
     pool, least = size.demand, size.enough
     if least is None or size.max_overflow is None:
         return size.beyond
-    found = [_why(size, least)]
+    found = [_why(size, setting, least)]
     if waits_in_bursts:
         found.append(_together_words(size, demand, least))
     found += _jobs_words(pool, demand, setting)
     current = pool.capacity
-    if current is None:
+    if not pool.shape_known:
+        found.append("how large it is now in each process, the metrics do not say")
+    elif current is None:
         found.append(f"it has no limit now: up to {least} connections are needed, and nothing bounds a leak")
     elif current >= MUCH_TOO_LARGE * least:
         found.append(f"the {current} it has are {current / least:.1f} times what it needs")
@@ -54,13 +56,24 @@ def reasons_of(
     return found
 
 
-def _why(size: PoolSize, least: int) -> str:
+def too_many_words(needed: int, most: int) -> str:
+    """Say that no pool of a process can be as large as it had to be."""
+    return (
+        f"a process would have up to {needed:,} connections out at once without a limit, and waits with "
+        f"{most:,}, the largest pool that is looked at: more processes or instances would make sense, or "
+        "shorter holds"
+    )
+
+
+def _why(size: PoolSize, setting: Setting, least: int) -> str:
     by_capacity = {row.capacity: row for row in size.rows}
     figures = by_capacity[least].calm
-    enough = f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough"
+    one = setting.processes * setting.instances == 1
+    here, there, all_of = ("", "", "") if one else (" in each process", " there", "all ")
     text = (
-        f"{enough}: {figures.in_use_mean.value:.1f} are in use on average, and the "
-        f"slowest hundredth of {figures.checkouts_per_s.value:.0f} check-outs a second waits for at most "
+        f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough{here}: "
+        f"{figures.in_use_mean.value:.1f} are in use{there} on average, and the slowest hundredth of "
+        f"{all_of}{figures.checkouts_per_s.value:.0f} check-outs a second waits for at most "
         f"{figures.wait_p99_s.high * 1e3:.0f} ms"
     )
     fewer = [row for row in size.rows if row.capacity < least]
@@ -70,7 +83,7 @@ def _why(size: PoolSize, least: int) -> str:
         text += f"; with {less}, {share} would wait, the slowest hundredth for {_span(shown)}"
     if size.demand.standing:
         text += f"; {size.demand.standing} of them are out all the time, for no request"
-    return f"{text}; the overflow is a reserve for what the run did not show"
+    return f"{text}; the overflow is a reserve for what was not measured" if size.max_overflow else text
 
 
 def _jobs_words(pool: PoolDemand, demand: Demand, setting: Setting) -> list[str]:
@@ -144,9 +157,9 @@ def _span(figures: PoolPrediction) -> str:
     return f"{high} ms" if low == high else f"{low} to {high} ms"
 
 
-def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int) -> list[str]:
+def _server_reasons(size: PoolSize, setting: Setting, limit: ServerLimit, capacity: int) -> list[str]:
     processes = setting.processes * setting.instances
-    usable = limit - RESERVED
+    usable = limit.usable
     server = server_of(size.pool)
     who = processes_in_words(setting)
     found = []
@@ -154,8 +167,8 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
     if current is not None and size.opened(current) * processes > usable:
         found.append(
             f"{who} with the {current} connections of now would open {size.opened(current) * processes:,}, "
-            f"more than the {usable} that max_connections {limit} of {server} leaves (it keeps {RESERVED} "
-            "for superusers)"
+            f"more than the {usable} that max_connections {limit.max_connections} of {server} leaves (it "
+            f"keeps {limit.reserved} for superusers)"
         )
     if capacity * processes > usable:
         fit = (
@@ -184,15 +197,16 @@ def _pooler(size: PoolSize, usable: int) -> str:
     )
 
 
-def shared_server(sizes: Sequence[PoolSize], setting: Setting, server: str, limit: int) -> str | None:
+def shared_server(sizes: Sequence[PoolSize], setting: Setting, server: str, limit: ServerLimit) -> str | None:
     """Return the words for pools that exceed the limit of their server together, but not each by itself."""
     processes = setting.processes * setting.instances
-    usable = limit - RESERVED
+    usable = limit.usable
     each = [(size.pool_size or 0) + (size.max_overflow or 0) for size in sizes]
     if len(sizes) < 2 or sum(each) * processes <= usable or max(each) * processes > usable:
         return None
     names = ", ".join(size.pool for size in sizes)
     return (
         f"the pools {names} share {server}: together they may open {sum(each) * processes:,} connections in "
-        f"{processes_in_words(setting)}, more than the {usable} that max_connections {limit} leaves"
+        f"{processes_in_words(setting)}, more than the {usable} that max_connections {limit.max_connections} "
+        "leaves"
     )

@@ -51,6 +51,9 @@ class ServerSample:
     rollbacks: int | None = None
     backends: tuple[Backend, ...] = ()  # the service's, at most 200
     lock_waits: tuple[LockWait, ...] = ()  # of the 50 that waited longest; older runs have none
+    reserved: int | None = (
+        None  # connections that only superusers get, or a special role; older runs have none
+    )
 
 
 MACHINE = "machine"  # the component of HostSample that is the whole machine

@@ -23,7 +23,7 @@ from rushhour.stack.owner import WORK_LABEL, has_ended
 PROJECT_LABEL: Final = "rushhour.project"
 
 REMOVE_TIMEOUT_S: Final = 30.0
-DEATH_TIMEOUT_S: Final = 10
+DEATH_TIMEOUT_S: Final = 8
 SETTLE_S: Final = 0.6  # a request that a killed `docker compose` had sent is still carried out
 POLL_S: Final = 0.1
 
