@@ -15,6 +15,7 @@ import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .call_sites import AGENT
 from .coroutines import task_types
 from .frames import local_of, nothing
 from .handed_on import returned_nothing, watch_result
@@ -29,7 +30,8 @@ THREAD, GREENLET, TASK = "thread", "greenlet", "task"
 # All those of a thread's event loop that no task runs: none of them waits. Timers are those of `call_later`.
 CALLBACKS, TIMERS = "callbacks", "timers"
 
-# Their tasks call the application, and return nothing to anybody who would go on with a connection.
+# Their tasks call the application, and return nothing to anybody who would go on with a connection. So do the
+# agent's own coroutines, which stand around those of a server.
 _SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
 _ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's: whoever awaits it is the owner
 _monotonic, _get_ident = time.monotonic, _thread.get_ident  # bound before anything can patch them
@@ -201,7 +203,7 @@ def _forget(ref: _Ref) -> None:
 
 @cache
 def _is_of_a_server(file: str) -> bool:
-    return any(mark in file for mark in _SERVERS)
+    return file.startswith(AGENT) or any(mark in file for mark in _SERVERS)
 
 
 def has_ended(owner: Owner, now: float) -> bool:
