@@ -332,6 +332,7 @@ def test_requests_that_wait_for_threads_all_day_are_no_release_that_holds() -> N
     assert slow_answers(150, 20).exhausts == "no"
 
 
+@pytest.mark.long
 def test_fewer_threads_than_the_run_had_at_work_are_not_believed() -> None:
     """Twelve threads keep a connection, and the scenario says 8; or it says nothing."""
     history = few_testers(threads=12)

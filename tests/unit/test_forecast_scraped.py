@@ -390,6 +390,7 @@ def test_a_pool_whose_size_the_metrics_do_not_say_is_not_one_without_a_limit(gon
     assert "how large it is now in each process, the metrics do not say" in uneven.reasons
 
 
+@pytest.mark.long
 def test_many_check_outs_of_many_processes_are_those_of_no_single_one() -> None:
     per_s = 12_000
     counts = figures(

@@ -91,6 +91,7 @@ def test_instances_that_exceed_the_server_get_a_pooler_in_front_of_it() -> None:
     assert all(row.server_connections == 12 * row.capacity for row in found.rows)
 
 
+@pytest.mark.long
 def test_a_pooler_gets_no_more_connections_than_the_server_has() -> None:
     found = sized(customers=960, instances=12, max_connections=20)
     assert found.together is not None
@@ -103,6 +104,7 @@ def test_a_pooler_gets_no_more_connections_than_the_server_has() -> None:
     assert "not even 1 fits in each" in many
 
 
+@pytest.mark.long
 def test_pools_of_one_server_are_held_against_its_limit_together() -> None:
     demand = read_demand("runs/x", scenario(), measured(hold_s=0.1, **QUIET))
     (pool,) = demand.pools
