@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -139,9 +139,26 @@ def own(users: int, duration: float, workers: int = 0) -> Load:
     )
 
 
+def longer(
+    path: Path,
+    durations: Iterable[float],
+    run: Callable[[Path, float], Ended],
+    enough: Callable[[Ended], object],
+) -> Ended:
+    """The first run that shows enough; each takes longer than the one before, for a busy machine."""
+    for duration in durations:
+        folder = path / f"{duration:g}"
+        folder.mkdir()
+        ended = run(folder, duration)
+        if enough(ended):
+            break
+    return ended
+
+
 def whole(path: Path, workers: int) -> Ended:
     """Again, and longer, while a busy machine kept customers from coming in time."""
-    for duration in (4.0, 12.0, 36.0):
+
+    def run(folder: Path, duration: float) -> Ended:
         load = Load(
             users=CUSTOMERS,
             duration=duration,
@@ -150,12 +167,12 @@ def whole(path: Path, workers: int) -> Ended:
             think_time=0.2,
             workers=workers,
         )
-        folder = path / f"{duration:g}"
-        folder.mkdir()
-        ended = tell(folder, load)
-        if ended.code or (most_users(ended.history) >= CUSTOMERS and ended.counts.total() > MANY):
-            break
-    return ended
+        return tell(folder, load)
+
+    def enough(ended: Ended) -> bool:
+        return most_users(ended.history) >= CUSTOMERS and ended.counts.total() > MANY
+
+    return longer(path, (4.0, 12.0, 36.0), run, lambda ended: ended.code or enough(ended))
 
 
 def in_flight(path: Path, workers: int) -> Ended:
@@ -165,7 +182,7 @@ def in_flight(path: Path, workers: int) -> Ended:
         wait_for("the load to end", lambda: load_history(run).time_of(f.LOAD_ENDED) is not None)
         server.holds = False
 
-    for duration in (2.5, 10.0, 30.0):
+    def run(folder: Path, duration: float) -> Ended:
         load = Load(
             users=IN_FLIGHT,
             duration=duration,
@@ -174,14 +191,11 @@ def in_flight(path: Path, workers: int) -> Ended:
             think_time=0.1,
             workers=workers,
         )
-        folder = path / f"{duration:g}"
-        folder.mkdir()
         server = Server()
         server.holds = True
-        ended = tell(folder, load, server=server, meanwhile=hold)
-        if ended.counts.total() >= IN_FLIGHT:
-            break
-    return ended
+        return tell(folder, load, server=server, meanwhile=hold)
+
+    return longer(path, (2.5, 10.0, 30.0), run, lambda ended: ended.counts.total() >= IN_FLIGHT)
 
 
 def outcomes(path: Path) -> Ended:
@@ -249,13 +263,10 @@ def lost_worker(path: Path, signum: signal.Signals) -> Ended:
             for worker in psutil.Process(process.pid).children()[:1]:
                 worker.send_signal(signum)
 
-    for duration in (12.0, 36.0):
-        folder = path / f"{duration:g}"
-        folder.mkdir()
-        ended = tell(folder, own(4, duration, workers=2), text=EAGER, meanwhile=lose_one)
-        if ended.history.event(f.WORKER_LOST):
-            break
-    return ended
+    def run(folder: Path, duration: float) -> Ended:
+        return tell(folder, own(4, duration, workers=2), text=EAGER, meanwhile=lose_one)
+
+    return longer(path, (12.0, 36.0), run, lambda ended: ended.history.event(f.WORKER_LOST))
 
 
 def raising(path: Path, workers: int) -> Ended:
