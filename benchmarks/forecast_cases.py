@@ -98,12 +98,12 @@ class Inside:
         """
         return Row(
             f"{self.name}: measured figures in their {CONFIDENCE:.0%} intervals",
-            self._said(),
+            self.said(),
             f"not fewer than chance explains ({BY_CHANCE:.0%})",
             met(self.chance >= BY_CHANCE, self.missing),
         )
 
-    def _said(self) -> str:
+    def said(self) -> str:
         missing = f", {self.missing} runs not measured" if self.missing else ""
         return f"{self.count} of {self.figures}{missing}"
 
@@ -114,13 +114,13 @@ def inside(name: str, found: Found) -> Inside:
 
 def all_inside(parts: Sequence[Inside]) -> Row:
     """The bound: of all figures together."""
-    count, figures = sum(part.count for part in parts), sum(part.figures for part in parts)
-    missing = sum(part.missing for part in parts)
+    sums = ((part.count, part.figures, part.missing) for part in parts)
+    together = Inside("all", *map(sum, zip(*sums, strict=True)))
     return Row(
         f"all measured figures in their {CONFIDENCE:.0%} intervals",
-        f"{count} of {figures}{f', {missing} runs not measured' if missing else ''}",
+        together.said(),
         f">= {LEAST_INSIDE:.0%}",
-        met(count >= LEAST_INSIDE * figures, missing),
+        met(together.count >= LEAST_INSIDE * together.figures, together.missing),
     )
 
 

@@ -49,7 +49,7 @@ class BackendSignals:
     connecting_ran_s: float
     slow_creates_ran: int
     unanswered_ran_s: float
-    unanswered_of: frozenset[int] = frozenset()  # the processes whose requests were not answered
+    unanswered_of: frozenset[int]  # the processes whose requests were not answered
 
 
 def backend_signals(
@@ -132,7 +132,7 @@ def _of_server(
         slow_openers=frozenset(pid for pid, s in connecting_s.items() if s >= STUCK_S) or frozenset(slow),
         connecting_ran_s=connecting_ran_s,
         slow_creates_ran=slow_ran,
-        unanswered_of=frozenset[int]().union(*(one.pids for one in lost_answers)),
+        unanswered_of=waited,
         unanswered_ran_s=_longest_s(
             ((one.t_s, one.count >= 2) for one in lost_answers),
             lambda from_s, to_s: max(stood.get(pid, NONE).ran_s(from_s, to_s) for pid in waited),

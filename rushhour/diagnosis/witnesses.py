@@ -21,7 +21,7 @@ from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
 from rushhour.diagnosis.slow_backend import MANY_LOST
-from rushhour.diagnosis.standstills import NONE, late_spans
+from rushhour.diagnosis.standstills import NONE, SOME, late_spans
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
@@ -31,7 +31,6 @@ from rushhour.rundir import facts as f
 SLOW_MS: Final = 1000.0
 QUICK_MS: Final = 200.0  # a loop that runs on a busy core blocks nobody for longer
 GAP_S: Final = 0.5  # without any process
-STOOD_SHARE: Final = 0.25
 
 
 def objections(cause: str, signals: Signals, history: History) -> tuple[Objection, ...]:
@@ -112,7 +111,7 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
     stood_s = max((one.stood_s(from_s, min(to_s, one.seen_until_s)) for one in stood), default=0.0)
     # Who seldom runs opens connections and reads answers late, whatever the server does.
     refutes = not servers.slow_while_it_ran(signals) and signals.agent
-    if refutes or stood_s >= STOOD_SHARE * (to_s - from_s) > 0:
+    if refutes or stood_s >= SOME * (to_s - from_s) > 0:
         site = signals.processes.loop_site
         where = f", or its event loop was blocked, mostly at {at_line(site)}" if site is not None else ""
         of_s = to_s - from_s

@@ -103,18 +103,12 @@ def read_visits(
     visits: dict[str, list[Visit]] = {name: [] for name in names}
     spans = _spans(history, first, last)
     taken = _taken(history, spans, visits)
-    requests = _requests(history, spans)
-    touched = Counter[str]()
-    for row in history.requests:
-        if row.outcome not in NOT_COUNTED and any(
-            start_s < row.t_s + 1 and row.t_s < end_s for start_s, end_s in spans.values()
-        ):
-            touched[row.endpoint] += row.count
+    requests, most = _requests(history, spans)
     jobs = []
     named = any(name is not None for name, _ in taken)
     for (name, pool), total in taken.items():
         if name is not None:
-            each, surely = (total.taken / max(1.0, count[name]) for count in (requests, touched))
+            each, surely = (total.taken / max(1.0, count[name]) for count in (requests, most))
             visits[name].append(Visit(pool, each, total.hold_s, total.holds, total.sites, surely))
             continue
         job = _job(history, pool, total, first, last, counted_s=_mean_s(spans), processes=processes)
@@ -151,16 +145,23 @@ def _mean_s(spans: Mapping[int, tuple[float, float]]) -> float:
     return math.fsum(end_s - start_s for start_s, end_s in spans.values()) / len(spans)
 
 
-def _requests(history: History, spans: Mapping[int, tuple[float, float]]) -> Mapping[str, float]:
-    """Return the requests of the counted time by endpoint; of a second that is in it in part, that part."""
+def _requests(
+    history: History, spans: Mapping[int, tuple[float, float]]
+) -> tuple[Mapping[str, float], Mapping[str, int]]:
+    """Return the requests of the counted time by endpoint, and the most that they can be.
+
+    Of a second that is in it in part, that part counts, and at most the whole.
+    """
     found: dict[str, float] = defaultdict(float)
-    for row in history.requests if spans else ():
-        if row.outcome not in NOT_COUNTED:
-            inside_s = math.fsum(
-                max(0.0, min(end_s, row.t_s + 1) - max(start_s, row.t_s)) for start_s, end_s in spans.values()
-            )
+    most = Counter[str]()
+    for row in history.requests:
+        inside_s = math.fsum(
+            max(0.0, min(end_s, row.t_s + 1) - max(start_s, row.t_s)) for start_s, end_s in spans.values()
+        )
+        if inside_s and row.outcome not in NOT_COUNTED:
             found[row.endpoint] += row.count * inside_s / len(spans)
-    return found
+            most[row.endpoint] += row.count
+    return found, most
 
 
 def _job(
