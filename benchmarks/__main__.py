@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from benchmarks.harness import NotMeasuredError
 from benchmarks.table import Row
 
 # The benchmarks in their order, with the arguments that they take behind a colon: `generator:20000`.
@@ -33,7 +34,7 @@ BENCHMARKS: Final = {
 }
 LONG: Final = {"capacity": ""}  # a quarter of an hour and more: measured only when named
 KNOWN: Final = BENCHMARKS | LONG
-MET, MISSED, BAD_USAGE = 0, 1, 64
+MET, MISSED, UNKNOWN, BAD_USAGE = 0, 1, 2, 64
 
 
 class Asked(NamedTuple):
@@ -47,8 +48,8 @@ class Asked(NamedTuple):
 def main(words: list[str]) -> int:
     """Run the named benchmarks, or all.
 
-    The exit code is 1 when a bound was missed, or a benchmark ended with an error, and 64 for a wrong name or
-    argument; nothing is measured then.
+    The exit code is 1 when a bound was missed, or a benchmark ended with an error or without a row; 2 when of
+    a bound it is not known; and 64 for a wrong name or argument, when nothing is measured.
     """
     asked, problems = read(words or list(BENCHMARKS))
     if problems:
@@ -57,6 +58,7 @@ def main(words: list[str]) -> int:
         return BAD_USAGE
     missed: list[str] = []
     unsure: list[str] = []
+    missing: list[str] = []
     for name, module, arguments in asked:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         rows = measured(name, module, arguments)
@@ -66,11 +68,16 @@ def main(words: list[str]) -> int:
             print(line.rstrip(), flush=True)
         missed += [row.name.strip() for row in rows if row.ok is False]
         unsure += [row.name.strip() for row in rows if row.unsure]
+        missing += [row.name.strip() for row in rows if row.missing]
+    if missing:
+        print(f"not measured: {'; '.join(missing)}", file=sys.stderr)
     if unsure:
         print(f"unsure, the interval spans the bound: {'; '.join(unsure)}", file=sys.stderr)
     if missed:
         print(f"missed: {'; '.join(missed)}", file=sys.stderr)
-    return MISSED if missed else MET
+    if missed:
+        return MISSED
+    return UNKNOWN if unsure or missing else MET
 
 
 def read(words: Sequence[str]) -> tuple[list[Asked], list[str]]:
@@ -94,9 +101,11 @@ def read(words: Sequence[str]) -> tuple[list[Asked], list[str]]:
 
 
 def measured(name: str, module: Any, arguments: Sequence[object]) -> list[Row]:
-    """Return the rows of a benchmark; one that ends with an error is a row, and the others are measured."""
+    """Return the rows of a benchmark, at least one; one that ends with an error is a row, too."""
     try:
-        rows: list[Row] = module.run(*arguments)
+        rows: list[Row] = module.run(*arguments) or [Row(name, "it measured nothing", "", ok=False)]
+    except NotMeasuredError as error:
+        rows = [Row(name, f"not measured: {error}", "all its bounds", None)]
     except Exception as error:  # noqa: BLE001  # whatever it is, it is printed, and the bound is missed
         traceback.print_exc()
         rows = [Row(name, f"ended with an error: {type(error).__name__}, see above", "", ok=False)]

@@ -100,7 +100,7 @@ class Inside:
             f"{self.name}: measured figures in their {CONFIDENCE:.0%} intervals",
             self.said(),
             f"not fewer than chance explains ({BY_CHANCE:.0%})",
-            met(self.chance >= BY_CHANCE, self.missing),
+            met(self.chance >= BY_CHANCE, self.missing, self.figures),
         )
 
     def said(self) -> str:
@@ -120,13 +120,13 @@ def all_inside(parts: Sequence[Inside]) -> Row:
         f"all measured figures in their {CONFIDENCE:.0%} intervals",
         together.said(),
         f">= {LEAST_INSIDE:.0%}",
-        met(together.count >= LEAST_INSIDE * together.figures, together.missing),
+        met(together.count >= LEAST_INSIDE * together.figures, together.missing, together.figures),
     )
 
 
-def met(holds: bool, missing: int) -> bool | None:
-    """Return whether a bound is met: where it holds, but not all was measured, nobody knows."""
-    return None if holds and missing else holds
+def met(holds: bool, missing: int, measured: int) -> bool | None:
+    """Return whether a bound is met: where it holds, but not all was measured, or nothing, nobody knows."""
+    return None if holds and (missing or not measured) else holds
 
 
 def not_measured(name: str, error: NotMeasuredError) -> Row:

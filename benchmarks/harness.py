@@ -32,14 +32,9 @@ def rushhour(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_history(runs: Path, *arguments: str) -> History:
-    """`rushhour run`, and what its run directory holds. Raises RuntimeError on exit 2 or above."""
-    ended = rushhour("run", *arguments, "--runs", str(runs))
-    if ended.returncode > 1:
-        raise RuntimeError(
-            f"rushhour run {' '.join(arguments)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}"
-        )
-    return load_history(RunDir((runs / "latest").resolve()))
+def run_history(folder: Path, *arguments: str) -> History:
+    """What a run's directory holds; see `kept_run`."""
+    return load_history(kept_run(folder, *arguments))
 
 
 @contextmanager

@@ -4,12 +4,13 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import run_history
+from benchmarks.harness import NotMeasuredError, run_history
 from benchmarks.table import Row
 from rushhour.rundir.facts import History
 
 GROWTH_BOUND = 1.05  # the last minute over the fourth: caches are warm by then
 MINUTE_S = 60.0
+LEAST_SAMPLES = 30  # of a minute, in which there is one a second
 
 
 def run() -> list[Row]:
@@ -20,16 +21,19 @@ def run() -> list[Row]:
 
 
 def growth(history: History, component: str) -> Row:
-    """One component's growth, as a ratio. Raises statistics.StatisticsError when a minute has no sample."""
+    """One component's growth, as a ratio. Raises NotMeasuredError where a minute has few samples."""
     started_s = history.time_of("load_started") or 0.0
 
     def minute(number: int) -> float:
         begin_s = started_s + (number - 1) * MINUTE_S
-        return statistics.median(
+        seen_mb = [
             row.rss_mb
             for row in history.host
             if row.component == component and begin_s <= row.t_s < begin_s + MINUTE_S
-        )
+        ]
+        if len(seen_mb) < LEAST_SAMPLES:
+            raise NotMeasuredError(f"{len(seen_mb)} samples of {component} in minute {number}")
+        return statistics.median(seen_mb)
 
     early_mb, late_mb = minute(4), minute(10)
     ratio = late_mb / early_mb

@@ -5,13 +5,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import ROOT, run_history, rushhour
+from benchmarks.harness import ROOT, kept_run, rushhour
 from benchmarks.table import Row
 from rushhour.jobs.traffic.build import Asked
 from rushhour.jobs.traffic.options import ReadingOptions
 from rushhour.jobs.traffic.study import compare_run
 from rushhour.report.traffic import bound, difference, figure
 from rushhour.rundir import facts as f
+from rushhour.rundir import load_history
 from rushhour.rundir.traffic import Row as Figure
 from rushhour.rundir.traffic import TrafficComparison
 
@@ -45,7 +46,8 @@ def measured(folder: Path) -> TrafficComparison:
         with_durations((ROOT / "scenarios.yaml").read_text(encoding="utf-8")), encoding="utf-8"
     )
     file = ("--scenarios", str(scenarios))
-    history = run_history(folder / "source", "gate", *file, "--duration", f"{DURATION_S:g}s")
+    source = kept_run(folder, "gate", *file, "--duration", f"{DURATION_S:g}s")
+    history = load_history(source)
     anchor = history.event(f.ANCHOR)
     started_s, ended_s = history.time_of(f.LOAD_STARTED), history.time_of(f.LOAD_ENDED)
     if anchor is None or started_s is None or ended_s is None:
@@ -53,7 +55,7 @@ def measured(folder: Path) -> TrafficComparison:
     wall_s = float(anchor.detail["wall_s"])
     made = rushhour(
         "traffic",
-        str(folder / "source" / "latest" / "logs" / "access.log"),
+        str(source.logs / "access.log"),
         *(*file, "--extends", "gate", "--out", str(folder / "traffic"), "--log-format", LOG_FORMAT),
         *(
             "--from",
@@ -64,9 +66,9 @@ def measured(folder: Path) -> TrafficComparison:
     )
     if made.returncode:
         raise RuntimeError(f"rushhour traffic: exit {made.returncode}\n{made.stdout}{made.stderr}")
-    run_history(folder / "runs", "evening-peak", *file)
-    source = str(folder / "traffic" / "traffic.json")
-    return compare_run([source], folder / "runs" / "latest", ReadingOptions(), Asked())[0]
+    run = kept_run(folder, "evening-peak", *file)
+    model = str(folder / "traffic" / "traffic.json")
+    return compare_run([model], run.path, ReadingOptions(), Asked())[0]
 
 
 def with_durations(text: str) -> str:
