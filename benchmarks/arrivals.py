@@ -5,20 +5,14 @@ with short pauses; what answers them costs next to nothing. Lateness is how much
 sent: the p99 of each second, of which the 95th percentile counts, as in the verdict of a run.
 """
 
-import tempfile
-import time
-from pathlib import Path
 from typing import Final
 
+from benchmarks.loads import page_scenario, run_loads
 from benchmarks.page import page_server
 from benchmarks.table import Row
-from benchmarks.workers import ENDS_WITHIN_S, ROOT
-from rushhour.load.locust import STOP_GRACE_S, start_load
 from rushhour.metrics.measure import Metrics, measure
-from rushhour.process.guard import Guard
-from rushhour.rundir import RunDir, load_history
 from rushhour.scenario.arrivals import RatePoint
-from rushhour.scenario.model import Load, Scenario, Target
+from rushhour.scenario.model import Load
 
 PER_S: Final = 200.0
 SECONDS: Final = 25.0
@@ -50,14 +44,6 @@ def measured(url: str) -> Metrics:
     load = Load(
         arrivals=(RatePoint(0.0, PER_S),), duration=WARM_UP_S + SECONDS, warm_up=WARM_UP_S, think_time=1.0
     )
-    target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
-    scenario = Scenario(name="arrivals", target=target, load=load, release="1", expect="healthy")
-    with tempfile.TemporaryDirectory() as folder, Guard() as guard:
-        run_dir = RunDir(Path(folder) / "run")
-        process = start_load(guard, scenario, url, run_dir, time.time())
-        try:
-            process.wait(load.duration + ENDS_WITHIN_S)
-            process.check()
-        finally:
-            process.stop(STOP_GRACE_S)
-        return measure(scenario, load_history(run_dir))
+    scenario = page_scenario("arrivals", load)
+    [history] = run_loads(url, [scenario])
+    return measure(scenario, history)

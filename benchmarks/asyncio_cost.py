@@ -1,7 +1,5 @@
 """What the agent costs under asyncio: a bare cycle, and the throughput of a FastAPI service on asyncpg."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.cycle_cost import cost_row
-from benchmarks.subject import DEADLINE_S, ROOT, environment
+from benchmarks.subject import ROOT, environment
 from benchmarks.table import Row
-from benchmarks.throughput import Server, control_row, share_row
+from benchmarks.throughput import Server, control_row, running, said, share_row
 from rushhour.process.guard import Guard
 from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import bare_server
@@ -42,31 +40,6 @@ def serving(python: Path, url: str, folder: Path) -> Iterator[Server]:
         "POOL_SERVICE_DB": url,
         "POOL_SERVICE_AGENT": str(folder),
     }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [python, "-m", "benchmarks.subjects.fastapi_service", str(port)],
-            cwd=ROOT,
-            env=settings,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        wait_for(process, log)
-        yield Server(process, port)
-    finally:
-        process.terminate()
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(DEADLINE_S)
-
-
-def wait_for(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Raises RuntimeError when the service does not say in time that it runs."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if "Uvicorn running on" in log.read_text():
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"the service did not start within {DEADLINE_S:g} s: {log.read_text()[-500:]}")
+    command: list[str | Path] = [python, "-m", "benchmarks.subjects.fastapi_service", str(port)]
+    with running(command, settings, log) as process:
+        yield Server(process, said(process, log, lambda text: port if "Uvicorn running on" in text else None))

@@ -42,7 +42,10 @@ def run() -> list[Row]:
         f"{knee['low']:g} to {knee['high']:g} customers/s in {len(search['steps'])} steps, sweep "
         f"{swept[0]:g} to {swept[1]:g}: {off:+.1%}{'' if search['confirmed'] else ' (not confirmed)'}"
     )
-    return [Row(name, figures, f"within {BOUND:.0%}", abs(off) <= BOUND)]
+    near, between = abs(off) <= BOUND, rates.index(swept[1]) - rates.index(swept[0])
+    # A knee that its own repeats do not confirm, or between rates that are far apart, may be near by chance.
+    unsure = near and (not search["confirmed"] or between > 1)
+    return [Row(name, figures, f"within {BOUND:.0%}", None if unsure else near, unsure)]
 
 
 def _holds(rate: float, folder: Path) -> bool | None:
@@ -54,11 +57,13 @@ def _holds(rate: float, folder: Path) -> bool | None:
 
 
 def knee_of_sweep(rates: list[float], held: list[tuple[bool | None, ...]]) -> tuple[float, float] | None:
-    """Return the highest rate up to which every run held, and the next; None where the sweep has no knee."""
+    """Return the highest rate up to which every run held, and the next.
+
+    None where the sweep has no knee, or where a run between them is unknown.
+    """
     low = None
     for rate, outcomes in zip(rates, held, strict=True):
-        if any(outcome is False for outcome in outcomes):
+        if False in outcomes:
             return None if low is None else (low, rate)
-        if all(outcomes):
-            low = rate
+        low = rate if all(outcomes) else None
     return None

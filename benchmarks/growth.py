@@ -3,35 +3,17 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Final
+
+from benchmarks.interval import Interval
 
 BLOCKS: Final = 12  # whose medians count: samples one second apart are too alike to be counted each
 Z_95: Final = 1.96
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """A change per second, with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def times(self, seconds: float) -> "Slope":
-        """Return the change in so many seconds."""
-        return Slope(self.value * seconds, self.low * seconds, self.high * seconds)
-
-    def at_most(self, bound: float) -> bool | None:
-        """Return whether the slope is within the bound; None where the interval has both answers."""
-        if self.low <= bound < self.high:
-            return None
-        return self.high <= bound
-
-
-def slope(samples: Sequence[tuple[float, float]]) -> Slope:
-    """Return the slope of samples `(seconds, value)`, which lie in order of time.
+def slope(samples: Sequence[tuple[float, float]]) -> Interval:
+    """Return the change per second of samples `(seconds, value)`, which lie in order of time.
 
     It is the median of the slopes between all pairs of blocks, and the interval goes by the ranks of these
     (Sen 1968, "Estimates of the regression coefficient based on Kendall's tau"): a spike hardly moves them.
@@ -45,4 +27,4 @@ def slope(samples: Sequence[tuple[float, float]]) -> Slope:
     slopes = sorted((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2))
     spread = Z_95 * math.sqrt(BLOCKS * (BLOCKS - 1) * (2 * BLOCKS + 5) / 18)
     last = math.ceil((len(slopes) + spread) / 2)
-    return Slope(statistics.median(slopes), slopes[-1 - last], slopes[last])
+    return Interval(statistics.median(slopes), slopes[-1 - last], slopes[last])

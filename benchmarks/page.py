@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Final
 
@@ -44,17 +44,25 @@ def list_of(count: int) -> bytes:
     return answer(f'{{"customer_id":1,"referrals":[{referrals}]}}')
 
 
+def page_server() -> AbstractContextManager[str]:
+    """The page on a free port of loopback; its URL."""
+    return served("benchmarks.page")
+
+
 @contextmanager
-def page_server() -> Iterator[str]:
-    """The page on a free port of loopback, served by a process of its own; its URL."""
+def served(module: str, *arguments: str) -> Iterator[str]:
+    """What a module serves in a process of its own; the URL is the first line that it prints."""
     # Its stdin closes with this process, however that ends.
     server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.page"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert server.stdin is not None
     assert server.stdout is not None
     try:
-        yield server.stdout.readline().strip()
+        url = server.stdout.readline().strip()
+        if not url:
+            raise RuntimeError(f"{module} ended before it served")
+        yield url
     finally:
         server.kill()
         server.wait(5)

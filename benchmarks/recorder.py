@@ -7,7 +7,6 @@ meaningless, and the server is then no bottleneck either. Rounds of the three al
 # mypy: allow-untyped-calls
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -15,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.interval import median_of
+from benchmarks.page import served
 from benchmarks.table import Row
 
 ROUNDS: Final = 24  # of each kind
@@ -47,7 +48,7 @@ class Round:
 
 def run() -> list[Row]:
     """Measure for about forty seconds."""
-    with static_server() as url:
+    with served("benchmarks.recorder", "serve") as url:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.recorder", "generate", url],
             stdout=subprocess.PIPE,
@@ -56,45 +57,27 @@ def run() -> list[Row]:
         )
     kinds = [[Round(**each) for each in kind] for kind in json.loads(done.stdout.splitlines()[-1])]
     stock_us, client_us, both_us = (median(each.us for each in kind) for kind in kinds)
-    share = median(stock.us / both.us for stock, _, both in zip(*kinds, strict=True))
-    recorder = median((both.us - client.us) / stock.us for stock, client, both in zip(*kinds, strict=True))
+    turns = list(zip(*kinds, strict=True))
+    share = median_of([stock.us / both.us for stock, _, both in turns])
+    recorder = median_of([(both.us - client.us) / stock.us for stock, client, both in turns])
     requests = sum(each.requests for kind in kinds for each in kind)
     return [
-        Row(
-            name="plugin",
-            measured=(
-                f"{share:.1%} of stock Locust's requests a second on one core: {both_us:.0f} us of CPU a "
-                f"request with it, {stock_us:.0f} us without ({requests:,} requests, {ROUNDS} rounds each)"
-            ),
-            bound=f">= {BOUND:.0%}",
-            ok=share >= BOUND,
+        share.row(
+            "plugin",
+            f"{share:.1%} of stock Locust's requests a second on one core: {both_us:.0f} us of CPU a request "
+            f"with it, {stock_us:.0f} us without "
+            f"({requests:,} requests, {ROUNDS} rounds each)",
+            f">= {BOUND:.0%}",
+            least=BOUND,
         ),
-        Row(
-            name="recorder",
-            measured=(
-                f"{recorder:.1%} of the CPU of a stock request: {both_us:.0f} us with it, {client_us:.0f} us "
-                "with the plugin's client alone"
-            ),
-            bound=f"<= {RECORDER_BOUND:.0%}",
-            ok=recorder <= RECORDER_BOUND,
+        recorder.row(
+            "recorder",
+            f"{recorder:.1%} of the CPU of a stock request: {both_us:.0f} us with it, {client_us:.0f} us "
+            "with the plugin's client alone",
+            f"<= {RECORDER_BOUND:.0%}",
+            most=RECORDER_BOUND,
         ),
     ]
-
-
-@contextlib.contextmanager
-def static_server() -> Iterator[str]:
-    """A static page on a free port of loopback, served by a process of its own; its URL."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.recorder", "serve"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-    finally:
-        server.kill()
-        server.wait(5)
-        if server.stdout is not None:
-            server.stdout.close()
 
 
 class Page(asyncio.Protocol):

@@ -6,7 +6,6 @@ that of the browser's own clock, from the start of the navigation.
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,15 +16,16 @@ from typing import Final
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.big_run import ENDPOINTS, SECONDS, write_big_run
+from benchmarks.interval import median_of
 from benchmarks.table import Row
+from benchmarks.usage import end_of
 
 CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS: Final = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 OPEN_BOUND_S: Final = 2.0
 MOST_MB: Final = 5.0
-ROUNDS: Final = 5
+ROUNDS: Final = 6
 READY_MS: Final = 60_000
-KIB: Final = 1024
 WHAT: Final = f"{ENDPOINTS} endpoints, {SECONDS / 3600:g} h of seconds"
 # Keeps the moment at which the page marks its timeline as drawn, on the clock of the navigation.
 NOTE_READY: Final = """
@@ -45,16 +45,16 @@ def run() -> list[Row]:
         with subprocess.Popen(
             [sys.executable, "-m", "rushhour", "judge", str(path)], stdout=subprocess.DEVNULL
         ) as judge:
-            _, status, used = os.wait4(judge.pid, 0)
-            judge.returncode = os.waitstatus_to_exitcode(status)
-        assert judge.returncode == 0
-        judged_s, cpu_s = time.monotonic() - began, used.ru_utime + used.ru_stime
+            used = end_of(judge)
+        if judge.returncode:
+            raise RuntimeError(f"rushhour judge: exit {judge.returncode}")
+        judged_s = time.monotonic() - began
         size_mb = (path / "report.html").stat().st_size / 1e6
         rows = [
             Row(
                 f"judging a run of {WHAT}",
-                f"{judged_s:.0f} s, {cpu_s:.0f} s of CPU, {used.ru_maxrss / KIB:,.0f} MB of memory",
-                "-",
+                f"{judged_s:.0f} s, {used.cpu_s:.0f} s of CPU, {used.peak_mb:,.0f} MB of memory",
+                "",
                 None,
             ),
             Row(f"its report.html, {WHAT}", f"{size_mb:.1f} MB", f"<= {MOST_MB:g} MB", size_mb <= MOST_MB),
@@ -70,13 +70,7 @@ def _opened(page: Path) -> Row:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         took_s = [_open_s(browser, page) for _ in range(ROUNDS)]
         browser.close()
-    median_s = statistics.median(took_s)
-    return Row(
-        name,
-        f"{median_s:.2f} s ({min(took_s):.2f} to {max(took_s):.2f})",
-        f"<= {OPEN_BOUND_S:g} s",
-        median_s <= OPEN_BOUND_S,
-    )
+    return median_of(took_s).in_seconds(name, most_s=OPEN_BOUND_S)
 
 
 def _open_s(browser: Browser, page: Path) -> float:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,14 +42,14 @@ def throughput_rows(out: Path) -> list[Row]:
 def share_row(name: str, serve: Callable[[], AbstractContextManager["Server"]]) -> Row:
     """The share of its requests per CPU second that a service keeps with the agent in it."""
     kept, rate, busy = shares(serve, STARTS)
-    measured = f"{in_words(kept)} of {rate:.0f} requests per CPU second, at {busy:.0%} of a core"
+    measured = f"{kept:.1%} of {rate:.0f} requests per CPU second, at {busy:.0%} of a core"
     return kept.row(name, measured, f">= {MIN_SHARE:.0%}", least=MIN_SHARE, most=None)
 
 
 def control_row(serve: Callable[[], AbstractContextManager["Server"]]) -> Row:
     """The same with the agent on neither side: what the measure itself makes of nothing."""
     kept, _, _ = shares(serve, 1, SWITCHES_NOTHING)
-    return Row("  the same, the agent on neither side", in_words(kept), "", None)
+    return Row("  the same, the agent on neither side", f"{kept:.1%}", "", None)
 
 
 def shares(
@@ -76,10 +76,6 @@ def shares(
     return Interval(*map(math.exp, (kept.middle, kept.low, kept.high))), median(rates), median(busy)
 
 
-def in_words(share: Interval) -> str:
-    return f"{share.middle:.1%} (95 % interval {share.low:.1%} to {share.high:.1%})"
-
-
 class Server:
     """A service at a port: one gunicorn with its worker, or a process that serves itself."""
 
@@ -98,15 +94,24 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    log = folder / "service.log"
+    """benchmarks/subjects/switched_service.py under gunicorn, once its worker has booted."""
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", str(CUSTOMERS)]
     command += ["--bind", "127.0.0.1:0", "--keep-alive", "30", "benchmarks.subjects.switched_service:app"]
     places = {"POOL_SERVICE_DB": str(folder / "service.db"), "POOL_SERVICE_AGENT": str(folder)}
-    settings = environment(None) | places
+    log = folder / "service.log"
+    with running(command, environment(None) | places, log) as process:
+        yield Server(process, said(process, log, port_in))
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], settings: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A service, which ends with the block; it writes its log there."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=output, stderr=output)
     try:
-        yield Server(process, port_in(log, process))
+        yield process
     finally:
         process.terminate()
         try:
@@ -116,16 +121,25 @@ def serving(folder: Path) -> Iterator[Server]:
             process.wait(DEADLINE_S)
 
 
-def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
-    """The port that gunicorn says it listens at, once its worker has booted."""
+def said(process: subprocess.Popen[bytes], log: Path, port: Callable[[str], int | None]) -> int:
+    """The port at which a service listens, once its log says that it does.
+
+    Raises RuntimeError where the service ends before, or does not say it in time.
+    """
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and process.poll() is None:
-        lines = log.read_text().splitlines()
-        listening = [line for line in lines if "Listening at: http://" in line]
-        if listening and any("Booting worker" in line for line in lines):
-            return int(listening[0].rpartition(" (")[0].rpartition(":")[2])
+        if (found := port(log.read_text())) is not None:
+            return found
         time.sleep(0.05)
-    raise RuntimeError(f"gunicorn did not start within {DEADLINE_S:g} s: {log.read_text()[-500:]}")
+    raise RuntimeError(f"the service did not start within {DEADLINE_S:g} s: {log.read_text()[-500:]}")
+
+
+def port_in(log: str) -> int | None:
+    """The port that gunicorn says it listens at, once its worker has booted."""
+    listening = [line for line in log.splitlines() if "Listening at: http://" in line]
+    if not listening or "Booting worker" not in log:
+        return None
+    return int(listening[0].rpartition(" (")[0].rpartition(":")[2])
 
 
 def switch(server: Server, ways: Mapping[str, str], way: str) -> None:

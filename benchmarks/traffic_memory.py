@@ -5,7 +5,6 @@ Two logs: one that repeats nothing, which is the worst there is, and one as serv
 of them is on the disk.
 """
 
-import os
 import random
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Final
 from benchmarks.arguments import number, split
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
+from benchmarks.usage import end_of
 
 PART: Final = 0.1  # of the log, for the growth of memory
 LEAST_GB, MOST_GB = 0.01, 1_000.0
@@ -80,8 +80,7 @@ def streamed(blocks: Callable[[], Iterator[bytes]], gigabytes: float) -> dict[st
                     if time.monotonic() - began_s > TIMEOUT_S:
                         raise RuntimeError(f"rushhour traffic -: {sent:,} bytes taken in {TIMEOUT_S} s")
                 process.stdin.close()
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
+                used = end_of(process)
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -89,11 +88,7 @@ def streamed(blocks: Callable[[], Iterator[bytes]], gigabytes: float) -> dict[st
             if process.returncode:
                 said.seek(0)
                 raise RuntimeError(f"rushhour traffic -: exit {process.returncode}\n{said.read()[-2000:]}")
-    return {
-        "peak_mb": usage.ru_maxrss / 1024,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-        "lines": float(lines),
-    }
+    return {"peak_mb": used.peak_mb, "cpu_s": used.cpu_s, "lines": float(lines)}
 
 
 def unrepeated() -> Iterator[bytes]:

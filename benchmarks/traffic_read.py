@@ -67,7 +67,7 @@ def goaccess_row(log: Path, ours_s: float) -> Row:
     name = "access logs: GoAccess on the same file"
     program = shutil.which("goaccess")
     if program is None:
-        return Row(name, "goaccess is missing here: apt-get install goaccess", "-", None)
+        return Row(name, "goaccess is missing here: apt-get install goaccess", "", None)
     command = [program, str(log), "--log-format=COMBINED", "--no-global-config", "--no-progress"]
     command += ["--output", str(log.with_suffix(".json"))]
     before_s = children_cpu_s()
@@ -76,7 +76,7 @@ def goaccess_row(log: Path, ours_s: float) -> Row:
     per_minute = LINES / theirs_s * 60 / 1e6
     measured = f"{per_minute:.1f} million lines a minute of CPU, its counting included"
     measured += f"; reading here takes {ours_s / theirs_s:.1f} times as long"
-    return Row(name, measured, "-", None)
+    return Row(name, measured, "", None)
 
 
 def children_cpu_s() -> float:

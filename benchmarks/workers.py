@@ -1,41 +1,60 @@
-"""What a second worker costs: CPU a request and the time to start, of two workers against one.
+"""What a second worker costs: CPU a request and the time to start, of two workers of one master.
 
 The customers are the shipped ones of locustfiles/referrals.py, as many for each worker, who hardly pause.
 Each worker is busy for a third of a core, so that two of them and the page that answers fit two cores: then
-a request costs what it costs the worker, not what waiting for a core costs. Rounds of one and of two workers
-alternate; only whole seconds in the middle of a round count.
+a request costs what it costs the worker, not what waiting for a core costs.
+
+A second load on the machine makes each request dearer by itself: it shares caches and memory with the first,
+and cores with a page that sends twice as much. So two workers of one master are compared with two loads of a
+worker each, which run beside each other, at the same rates, and know nothing of each other. In each turn all
+ways run, with other customers in each turn: some have longer lists than others.
 """
 
 import os
 import statistics
-import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import Final
 
+from benchmarks.interval import Interval, median_of
+from benchmarks.loads import page_scenario, run_loads
 from benchmarks.page import page_server
 from benchmarks.table import Row
-from rushhour.load.locust import STOP_GRACE_S, start_load
-from rushhour.process.guard import Guard
-from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import History
 from rushhour.rundir import facts as f
-from rushhour.scenario.model import Load, Pool, Scenario, Target
+from rushhour.scenario.model import Load
 
-NAME: Final = "two workers against one"
+NAME: Final = "two workers of one master"
 CPU_BOUND: Final = 1.05
 START_BOUND_S: Final = 2.0
-PAIRS: Final = 5
+TURNS: Final = 9
 SECONDS: Final = 7.0
 EDGE_S: Final = 2  # at both ends of a round, while customers come and go
 CUSTOMERS: Final = 60  # of a worker
-ENDS_WITHIN_S: Final = 40.0
-ROOT: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What runs in a round."""
+
+    loads: int
+    workers: int  # of each load
+    customers: int = CUSTOMERS  # of each worker
+
+
+ONE: Final = Way(1, 1)
+TWO: Final = Way(1, 2)
+BESIDE: Final = Way(2, 1)
+HALF: Final = Way(1, 1, CUSTOMERS // 2)
+WAYS: Final = (ONE, TWO, BESIDE, HALF)
+
+Turn = Mapping[Way, "Round"]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """CPU a request of all workers in the middle of a round, requests a second, and when the load began."""
+    """CPU a request in the middle of a round, requests a second of a worker, and when the load began."""
 
     us: float
     rate: float
@@ -43,63 +62,125 @@ class Round:
 
 
 def run() -> list[Row]:
-    """The medians of five pairs of rounds, in about two minutes."""
+    """Nine turns, in about seven minutes."""
     cores = os.cpu_count() or 1
     if cores < 2:
         return [Row(NAME, "not measured: this machine has one core", f"<= {CPU_BOUND}", None)]
+    turns: list[Turn] = []
     with page_server() as url:
-        pairs = [(measure(url, 1), measure(url, 2)) for _ in range(PAIRS)]
-    ratios = [two.us / one.us for one, two in pairs]
-    ratio, later_s = statistics.median(ratios), statistics.median(b.started_s - a.started_s for a, b in pairs)
-    us = [statistics.median(each.us for each in column) for column in zip(*pairs, strict=True)]
-    rate = [statistics.median(each.rate for each in column) for column in zip(*pairs, strict=True)]
+        for number in range(TURNS):
+            first = number % len(WAYS)  # in turns: a drift of the machine favours none
+            turns.append({way: measure(url, way, number) for way in (*WAYS[first:], *WAYS[:first])})
+    return rows(turns, cores)
+
+
+def rows(turns: Sequence[Turn], cores: int) -> list[Row]:
+    """The rows of at least six turns."""
+    us = {way: statistics.median(turn[way].us for turn in turns) for way in WAYS}
+    rate = {way: statistics.median(turn[way].rate for turn in turns) for way in WAYS}
+    shared, fixed = ratio(turns, TWO, BESIDE), median_of([fixed_us(turn) for turn in turns])
+    later = median_of([turn[TWO].started_s - turn[ONE].started_s for turn in turns])
+    of_rates = fixed.middle * (1 / rate[TWO] - 1 / rate[ONE]) / us[ONE]
     return [
-        Row(
-            f"{NAME}, {cores} cores",
-            f"{us[1]:.0f} and {us[0]:.0f} us of CPU a request: {ratio:.3f} times ({min(ratios):.2f} to "
-            f"{max(ratios):.2f}) at {rate[1]:,.0f} and {rate[0]:,.0f} requests/s",
+        shared.row(
+            f"{NAME} against two loads, {cores} cores",
+            f"CPU a request x {shared:.3f}: {us[TWO]:.0f} and {us[BESIDE]:.0f} us at {2 * rate[TWO]:,.0f} "
+            f"and {2 * rate[BESIDE]:,.0f} requests/s",
             f"<= {CPU_BOUND}",
-            ratio <= CPU_BOUND,
+            most=CPU_BOUND,
         ),
         Row(
+            "  two loads against one: what the machine makes of it",
+            f"x {ratio(turns, BESIDE, ONE):.3f}: {us[ONE]:.0f} us at {rate[ONE]:,.0f} requests/s of one",
+            "",
+            None,
+        ),
+        Row("  two workers of one master against one: both", f"x {ratio(turns, TWO, ONE):.3f}", "", None),
+        Row(
+            "  CPU of a worker",
+            f"{fixed.times(1e-3):.1f} ms a second whatever its rate, and "
+            f"{us[ONE] - fixed.middle / rate[ONE]:.0f} us a request (by {rate[HALF]:,.0f} and "
+            f"{rate[ONE]:,.0f} requests/s): {of_rates:+.1%} a request of two workers, at their rates",
+            "",
+            None,
+        ),
+        later.row(
             "start of two workers",
-            f"{later_s:+.1f} s against one",
+            f"{later:+.1f} s against one",
             f"<= {START_BOUND_S:+.0f} s",
-            later_s <= START_BOUND_S,
+            most=START_BOUND_S,
         ),
     ]
 
 
-def measure(url: str, workers: int) -> Round:
+def ratio(turns: Sequence[Turn], way: Way, other: Way) -> Interval:
+    """CPU a request of one way, in those of the other in the same turn."""
+    return median_of([turn[way].us / turn[other].us for turn in turns])
+
+
+def fixed_us(turn: Turn) -> float:
+    """CPU that a worker uses in a second whatever its rate, in microseconds.
+
+    A request costs `p + fixed / rate`, with the same `p` at both rates.
+    """
+    one, half = turn[ONE], turn[HALF]
+    return (half.us - one.us) / (1 / half.rate - 1 / one.rate)
+
+
+def measure(url: str, way: Way, turn: int) -> Round:
     """One round."""
-    with tempfile.TemporaryDirectory() as folder:
-        load = Load(
-            users=CUSTOMERS * workers,
-            duration=SECONDS,
-            shape="steady",
-            spawn_rate=float(CUSTOMERS * workers),
-            warm_up=0.0,
-            locustfile="benchmarks/subjects/busy_customers.py",
-            workers=workers,
+    scenarios = [
+        page_scenario(
+            "workers",
+            Load(
+                users=way.customers * way.workers,
+                duration=SECONDS,
+                shape="steady",
+                spawn_rate=float(way.customers * way.workers),
+                warm_up=0.0,
+                locustfile="benchmarks/subjects/busy_customers.py",
+                workers=way.workers,
+                seed=1 + turn + TURNS * number,
+            ),
         )
-        target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
-        scenario = Scenario(
-            name="workers", target=target, load=load, release="1", expect="healthy", pool=Pool(timeout=1.0)
-        )
-        run_dir = RunDir(Path(folder) / "run")
-        with Guard() as guard:
-            process = start_load(guard, scenario, url, run_dir, time.time())
-            try:
-                process.wait(SECONDS + ENDS_WITHIN_S)
-                process.check()
-            finally:
-                process.stop(STOP_GRACE_S)
-        history = load_history(run_dir)
-    started, samples = history.event(f.LOAD_STARTED), history.generator
-    if started is None or not samples:
-        raise RuntimeError("the round recorded no load")
-    first, last = min(one.t_s for one in samples) + EDGE_S, max(one.t_s for one in samples) - EDGE_S
-    middle = [sample for sample in samples if first <= sample.t_s < last]
-    sent = sum(sample.started for sample in middle)
-    cpu_s = sum(sample.cpu_cores for sample in middle)
-    return Round(cpu_s / sent * 1e6, sent / (last - first), started.t_s)
+        for number in range(way.loads)
+    ]
+    return round_of(run_loads(url, scenarios), way.workers)
+
+
+def round_of(histories: Sequence[History], workers: int) -> Round:
+    """The figures of the seconds in which all customers of all loads were there.
+
+    Raises RuntimeError where a worker has not said anything of them.
+    """
+    heard = [by_worker(history) for history in histories]
+    missing = workers * len(histories) - sum(map(len, heard))
+    started = [history.event(f.LOAD_STARTED) for history in histories]
+    if missing or None in started:
+        raise RuntimeError(f"{missing} workers of the round recorded nothing")
+    reports = [samples for names in heard for samples in names.values()]
+    first = max(samples[0].t_s for samples in reports) + EDGE_S
+    last = min(samples[-1].t_s for samples in reports) - EDGE_S
+    cpu_s = seconds = 0.0
+    sent = 0
+    for samples in reports:
+        for before, sample in pairwise(samples):
+            if first <= sample.t_s < last:
+                span_s = sample.t_s - before.t_s  # a worker that stood still reports once for all of it
+                cpu_s, seconds, sent = (
+                    cpu_s + sample.cpu_cores * span_s,
+                    seconds + span_s,
+                    sent + sample.started,
+                )
+    if not sent:
+        raise RuntimeError(f"no request was sent between {first} s and {last} s of the round")
+    began_s = max(event.t_s for event in started if event is not None)
+    return Round(cpu_s / sent * 1e6, sent / seconds, began_s)
+
+
+def by_worker(history: History) -> dict[str, list[f.GeneratorSample]]:
+    """The samples of each worker, in order of time."""
+    found: dict[str, list[f.GeneratorSample]] = {}
+    for sample in sorted(history.generator, key=lambda sample: sample.t_s):
+        found.setdefault(sample.worker, []).append(sample)
+    return found

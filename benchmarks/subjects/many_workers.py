@@ -68,6 +68,7 @@ class Script:
     stats: dict[str, Any]
     silent_after_s: float
     sent: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)  # reports of each worker
 
 
 def main(port: int, indexes: range, silent_after_s: float, gives_up_s: float) -> None:
@@ -100,7 +101,8 @@ def main(port: int, indexes: range, silent_after_s: float, gives_up_s: float) ->
                 silent[worker.name] = time.time()
                 continue
             _send_due(worker, now_s, script)
-    print(json.dumps({"sent": script.sent, "silent": silent}), flush=True)
+    said = {"sent": script.sent, "reports": script.told.total(), "silent": silent}
+    print(json.dumps(said), flush=True)
     context.destroy(linger=1000)
 
 
@@ -155,6 +157,7 @@ def _facts(worker: Worker, script: Script, *, final: bool = False) -> dict[str, 
     rows = [[t_s, *row[1:5], worker.name, *row[6:]] for row in DICE.choice(script.reports)]
     for row in rows:
         script.sent[f"{t_s} {row[1]} {row[2]}"] += row[3]
+    script.told[worker.name] += 1
     sample = [t_s, worker.name, 20, sum(row[3] for row in rows), 0, 1.0, 2.0, 0.1]
     return {"rows": rows, "samples": [sample], "final": final, "raised": []}
 

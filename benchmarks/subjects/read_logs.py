@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 
+from benchmarks.usage import Used
 from rushhour.jobs.traffic.reading import read
 
 
@@ -16,8 +17,7 @@ def main(paths: list[str]) -> None:
         "requests": requests,
         "lines": reading.report.lines,
         "cpu_s": time.process_time() - cpu_s,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1024 if sys.platform == "linux" else 1 << 20),
+        "peak_mb": Used.of(resource.getrusage(resource.RUSAGE_SELF)).peak_mb,
     }
     sys.stdout.write(json.dumps(took))
 

@@ -70,7 +70,8 @@ def watch(environment: Any, runner: Any, **_: Any) -> None:
         gevent.spawn(look, started_s)
 
     def write(**_: Any) -> None:
-        measured = {"idle_rss": idle_rss, "late_ms": late_ms, "seconds": seconds}
+        failed = runner.stats.total.num_failures
+        measured = {"idle_rss": idle_rss, "late_ms": late_ms, "seconds": seconds, "failed": failed}
         Path(os.environ["WATCH_FILE"]).write_text(json.dumps(measured))
 
     environment.events.test_start.add_listener(start)
