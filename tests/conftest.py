@@ -29,10 +29,11 @@ for name in (
 LONGEST_FIRST = (
     "test_webui_browser.py",
     "test_main_job.py",
-    "test_forecast.py",
+    "test_forecast_saturation.py",
     "test_webui_tabs.py",
     "test_output_for_programs.py",
     "test_own_service.py",
+    "test_forecast_answers.py",
     "test_load_check.py",
     "test_agent_exec.py",
     "test_run_losses.py",

@@ -34,9 +34,9 @@ def load(workers: Sequence[str], *, sent: int = 1000, cores: float = 0.1, late_s
 
 def test_a_round_counts_the_middle_of_all_its_workers() -> None:
     two = round_of([load(["worker-0", "worker-1"])], 2)
-    assert (two.us, two.rate) == (pytest.approx(100.0), 1000)
+    assert (two.us, two.rate) == pytest.approx((100.0, 1000))
     beside = round_of([load(["worker-0"]), load(["worker-0"], sent=500, cores=0.2, late_s=1.0)], 1)
-    assert (beside.us, beside.rate) == (pytest.approx(200.0), 750)
+    assert (beside.us, beside.rate) == pytest.approx((200.0, 750))
 
 
 def test_a_round_says_nothing_where_a_worker_is_not_heard() -> None:
@@ -57,7 +57,7 @@ def test_a_second_in_which_a_worker_did_not_report_counts_with_the_next_one() ->
         if sample.t_s != 4
     ]
     found = round_of([dataclasses.replace(whole, generator=tuple(late))], 1)
-    assert (found.us, found.rate) == (pytest.approx(100.0), 1000)
+    assert (found.us, found.rate) == pytest.approx((100.0, 1000))
 
 
 def test_requests_that_fail_are_no_load() -> None:
@@ -158,7 +158,7 @@ def watched(customers: int = 10_000, requests: int = 1000, failed: int = 0) -> d
 
 def test_a_generator_is_held_to_the_customers_who_were_there() -> None:
     full, fewer = read(watched(), 100.0), read(watched(int(LEAST_PRESENT * 10_000) - 1), 100.0)
-    assert (full.customers, full.us_a_request) == (10_000, pytest.approx(200.0))
+    assert (full.customers, full.us_a_request) == pytest.approx((10_000, 200.0))
     kept, *_ = bounds(full, full)
     missing, *_ = bounds(fewer, full)
     assert (kept.ok, missing.ok) == (True, False)

@@ -18,8 +18,8 @@ from rushhour.scenario.day import EXAMPLES, Push, parse_day
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Production, ProductionPool
 from tests.unit import histories
+from tests.unit.forecast_testers import RUSH_HOUR, few_testers, scenario
 from tests.unit.saved_runs import save
-from tests.unit.test_forecast import RUSH_HOUR, few_testers, scenario
 from tests.unit.test_scenario_file import GOOD, ROOT, folder, problems, write
 
 __all__ = ["folder"]
