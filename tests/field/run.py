@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tests.field.cases import FOLDER, SERVICES, Case
+from tests.judged_runs import ATTEMPTS, BUSY
 from tests.matrix.environments import ROOT, environment_of
 
 Variant = Literal["broken", "cured", "no-agent"]
 VARIANTS: Final[tuple[Variant, ...]] = ("broken", "cured", "no-agent")
 CACHE: Final = ROOT / ".cache" / "field"
 RUN_S: Final = 300.0
-ATTEMPTS: Final = 3  # a machine busy with other work makes a run unknown, as it should: then once more
-_BUSY: Final = ("busy with other work", "the load generator")
 _HEALTHY: Final = ["queuepool_timeouts == 0", "leaked_connections == 0", "http_5xx == 0", "p95 < 2500ms"]
 _DEGRADED: Final = [*_HEALTHY[:-1], "p95 < 800ms"]
 
@@ -45,7 +44,7 @@ class Said:
     @property
     def busy(self) -> bool:
         """Whether nothing but a machine busy with other work kept it from a verdict."""
-        return self.verdict == "unknown" and any(why in self.reason for why in _BUSY)
+        return self.verdict == "unknown" and any(why in self.reason for why in BUSY)
 
 
 def environment_for(case: Case) -> Path:

@@ -80,6 +80,25 @@ def test_only_right_and_open_names_end_with_zero() -> None:
     assert [worst_of(codes) for codes in ([], [0, 0], [2, 0], [2, 1, 0])] == [0, 0, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("reason", "busy"),
+    [
+        ("the machine was busy with other work: 1.90 of its 2 cores on average", True),
+        ("the load generator fell behind: its timers fired 300 ms late at p99 (bound 100 ms)", True),
+        ("the load generator stood still for 3.1 s (bound 1 s)", True),
+        ("the load generator was starved of CPU: local used 0.9 cores or more in 8 of 9 s", True),
+        ("the load generator: the load did not run to its end", False),
+        ("the load generator could not send 3 requests (local): it had no open file left", False),
+        ("the load generator wrote nothing about itself, so it is unknown whether it kept", False),
+        ("the load generator had no room for 3 of the customers who arrived", False),
+    ],
+)
+def test_a_fault_of_the_load_generator_is_no_busy_machine(reason: str, busy: bool) -> None:
+    unknown = replace(said("saturation", verdict="unknown"), reason=reason)
+    assert unknown.busy is busy
+    assert replace(unknown, verdict="fail").busy is False
+
+
 def test_a_healthy_twin_that_is_given_a_cause_shows_it() -> None:
     assert twin_in_words(said("none")) == "healthy"
     assert twin_in_words(said("saturation")) == "healthy, saturation (likely)"
