@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from benchmarks.arguments import whole
 from benchmarks.loads import MOST_FAILED, ROOT, page_scenario
 from benchmarks.page import page_server
 from benchmarks.table import Row
-from benchmarks.usage import end_of
+from benchmarks.usage import MOST_OTHERS, end_of, machine_use
 from rushhour.load.locust import STOP_GRACE_S, locust_command, locust_environment
 from rushhour.load.machine import machine_problems, this_machine
 from rushhour.process.child import start
@@ -81,6 +81,7 @@ class Measured:
     spawning: Lateness
     push: Lateness
     plateau: Lateness
+    others: float = 0.0  # share of the time of all cores that other programs had
 
     @property
     def customers_a_core(self) -> float:
@@ -142,12 +143,16 @@ def bounds(shipped: Measured, stock: Measured) -> Iterator[Row]:
     coming = shipped.spawning.p99_ms / stock.spawning.p99_ms
     push = shipped.push.p99_ms / stock.push.p99_ms
     cheaper = shipped.us_a_request / stock.us_a_request
+    met = more >= 2 and coming <= 0.1 and push <= cheaper
+    unsure = met and stock.others > MOST_OTHERS  # they make stock Locust late
     yield Row(
         "generator against stock Locust",
         f"{more:.1f} times the customers a core; of its lateness p99 {coming:.2f} while customers come, "
-        f"{push:.2f} in the push ({cheaper:.2f} of its CPU a request)",
+        f"{push:.2f} in the push ({cheaper:.2f} of its CPU a request); other programs had {stock.others:.0%} "
+        "of the cores",
         f">= 2 times, <= 0.1, <= {cheaper:.2f}",
-        more >= 2 and coming <= 0.1 and push <= cheaper,
+        None if unsure else met,
+        unsure,
     )
 
 
@@ -168,7 +173,7 @@ def _scenario(customers: int) -> Scenario:
 def measure(url: str, customers: int, *, plugin: bool) -> Measured:
     """One rush hour."""
     scenario = _scenario(customers)
-    with tempfile.TemporaryDirectory() as folder, Guard() as guard:
+    with tempfile.TemporaryDirectory() as folder, Guard() as guard, machine_use() as use:
         path, run_dir = Path(folder) / "watched.json", RunDir(Path(folder) / "run")
         run_dir.logs.mkdir(parents=True)
         command = locust_command(scenario, url, run_dir, ROOT)
@@ -183,7 +188,8 @@ def measure(url: str, customers: int, *, plugin: bool) -> Measured:
                 raise RuntimeError(f"Locust measured nothing: {log.read_text()[-2000:]}")
         finally:
             process.stop(STOP_GRACE_S)
-        return read(json.loads(path.read_text()), scenario.load.duration)
+        found = read(json.loads(path.read_text()), scenario.load.duration)
+    return replace(found, others=use.others)
 
 
 def without_plugin(

@@ -9,7 +9,6 @@ import os
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +21,8 @@ from psycopg2.extensions import make_dsn
 
 from benchmarks.interval import median_of
 from benchmarks.table import Row
+from benchmarks.usage import MOST_OTHERS, machine_use
 from rushhour.process.guard import Guard
-from rushhour.process.psutil_meters import MachineMeter, ProcessTreeMeter
 from rushhour.scenario.model import Data
 from rushhour.stack.postgres.bare import BareServer, bare_server
 from rushhour.stack.postgres.seeding import seed
@@ -41,7 +40,6 @@ PGBENCH_TIMEOUT_S: Final = 600
 BOUND: Final = 1.0
 COPY_BOUND: Final = 1.3
 ALL_BUSY: Final = 0.9  # of the time of all cores: nothing is left that keys could be built beside on
-MOST_OTHERS: Final = 0.05  # of the same, of other programs: with more it is they who keep the cores busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +132,9 @@ def _filled(server: BareServer, work: Callable[[str], None]) -> Filled:
         cursor.execute(sql.SQL("CREATE DATABASE {}").format(name))
         try:
             empty = _size(cursor)
-            machine, own = MachineMeter(), ProcessTreeMeter(os.getpid())  # the server is a child of it
-            began, machine_s, own_s = time.monotonic(), machine.read().cpu_s, own.read().cpu_s
-            work(make_dsn(server.dsn, dbname="measured"))
-            seconds = time.monotonic() - began
-            own_s, machine_s = own.read().cpu_s - own_s, machine.read().cpu_s - machine_s
-            cores_s = seconds * (machine.limit_cores or 1)
-            others = max(0.0, machine_s - own_s) / cores_s
-            return Filled(seconds, (_size(cursor) - empty) / 1e6, machine_s / cores_s, others)
+            with machine_use() as use:
+                work(make_dsn(server.dsn, dbname="measured"))
+            return Filled(use.seconds, (_size(cursor) - empty) / 1e6, use.busy, use.others)
         finally:
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
             cursor.execute("CHECKPOINT")  # what one left to write is not the other's to pay for

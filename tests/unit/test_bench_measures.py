@@ -1,17 +1,22 @@
 """What benchmarks make of what they measured, from hand-written measurements. Nothing is measured."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks.generator import LEAST_PRESENT, bounds, read
+from benchmarks.generator import LEAST_PRESENT, Lateness, bounds, read
+from benchmarks.generator import Measured as GeneratorRun
 from benchmarks.live_checkouts import rate_of
 from benchmarks.loads import refuse_failures
 from benchmarks.master import CPU_BOUND, Measured, cpu_row
 from benchmarks.seeding import Filled, copy_row
 from benchmarks.table import Row
 from benchmarks.throughput import port_in
+from benchmarks.usage import machine_use
 from benchmarks.workers import BESIDE, HALF, ONE, TWO, Round, Way, round_of, rows
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -163,6 +168,31 @@ def test_a_generator_is_held_to_the_customers_who_were_there() -> None:
     missing, *_ = bounds(fewer, full)
     assert (kept.ok, missing.ok) == (True, False)
     assert "9,899 customers" in missing.measured
+
+
+def test_what_other_programs_do_to_stock_locust_is_no_merit_of_the_plugin() -> None:
+    def with_lateness(ms: float, others: float = 0.0) -> GeneratorRun:
+        made = read(watched(), 100.0)
+        late = Lateness(ms, ms, ms)
+        return dataclasses.replace(made, spawning=late, push=late, others=others)
+
+    cheap = dataclasses.replace(with_lateness(1.0), cores=0.05)
+    *_, alone = bounds(cheap, with_lateness(100.0))
+    *_, disturbed = bounds(cheap, with_lateness(100.0, others=0.2))
+    *_, late = bounds(with_lateness(50.0), with_lateness(100.0, others=0.2))
+    assert [(row.ok, row.unsure) for row in (alone, disturbed, late)] == [
+        (True, False),
+        (None, True),
+        (False, False),
+    ]
+
+
+def test_what_a_machine_uses_is_shared_out_between_a_program_and_others() -> None:
+    """A program that this process starts, and that has ended, is its own."""
+    with machine_use() as use:
+        subprocess.run([sys.executable, "-c", "sum(range(10_000_000))"], check=True)
+    own_s = (use.busy - use.others) * use.seconds * (os.cpu_count() or 1)
+    assert own_s > 0.05
 
 
 @pytest.mark.parametrize("broken", [lambda: watched(failed=5000), lambda: watched(requests=0)])
