@@ -169,6 +169,8 @@ def generate(url: str) -> None:
             for index, kind in order[number % 3 :] + order[: number % 3]:  # in turns: a drift favours none
                 rounds[index].append(kind())
         files.close()
+    if runner.stats.total.num_failures:
+        raise RuntimeError(f"{runner.stats.total.num_failures:,} requests to the static page failed")
     runner.quit()
     print(json.dumps([[asdict(each) for each in kind] for kind in rounds]))
 

@@ -43,7 +43,7 @@ def share_row(name: str, serve: Callable[[], AbstractContextManager["Server"]]) 
     """The share of its requests per CPU second that a service keeps with the agent in it."""
     kept, rate, busy = shares(serve, STARTS)
     measured = f"{kept:.1%} of {rate:.0f} requests per CPU second, at {busy:.0%} of a core"
-    return kept.row(name, measured, f">= {MIN_SHARE:.0%}", least=MIN_SHARE, most=None)
+    return kept.row(name, measured, f">= {MIN_SHARE:.0%}", least=MIN_SHARE)
 
 
 def control_row(serve: Callable[[], AbstractContextManager["Server"]]) -> Row:

@@ -44,7 +44,7 @@ def test_a_bound_is_met_or_missed_only_by_the_whole_interval(
 ) -> None:
     dice = random.Random(7)  # noqa: S311  # no secret
     starts = [[dice.gauss(true, scatter) for _ in range(24)] for _ in range(3)]
-    row = interval_of(starts).row("share", "", ">= 98%", least=0.98, most=None)
+    row = interval_of(starts).row("share", "", ">= 98%", least=0.98)
     assert (row.ok, row.unsure) == (verdict, verdict is None)
 
 
