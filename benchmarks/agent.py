@@ -18,7 +18,8 @@ from typing import Final
 
 from benchmarks.asyncio_cost import asyncio_rows
 from benchmarks.cycle_cost import cost_row
-from benchmarks.subject import ROOT, ask, environment, subject
+from benchmarks.harness import ROOT
+from benchmarks.subject import ask, environment, subject
 from benchmarks.table import Row
 from benchmarks.throughput import throughput_rows
 

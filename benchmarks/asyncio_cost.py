@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.cycle_cost import cost_row
-from benchmarks.subject import ROOT, environment
+from benchmarks.harness import ROOT
+from benchmarks.subject import environment
 from benchmarks.table import Row
 from benchmarks.throughput import Server, control_row, running, said, share_row
 from rushhour.process.guard import Guard

@@ -5,8 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.harness import ROOT
 from benchmarks.interval import interval_of
-from benchmarks.subject import ROOT, ask, environment, subject, tell, turns
+from benchmarks.subject import ask, environment, subject, tell, turns
 from benchmarks.table import Row
 
 MAX_ADDED_US: Final = 5.0

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.arguments import whole
-from benchmarks.loads import MOST_FAILED, ROOT, page_scenario
+from benchmarks.harness import ROOT
+from benchmarks.loads import MOST_FAILED, page_scenario
+from benchmarks.machine import MOST_OTHERS, machine_use
 from benchmarks.page import page_server
 from benchmarks.table import Row
-from benchmarks.usage import MOST_OTHERS, end_of, machine_use
+from benchmarks.usage import end_of
 from rushhour.load.locust import STOP_GRACE_S, locust_command, locust_environment
 from rushhour.load.machine import machine_problems, this_machine
 from rushhour.process.child import start

@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from rushhour.rundir import History, RunDir, load_history
 
-ROOT = Path(__file__).parents[1]
-TIMEOUT_S = 1200
-ATTEMPTS = 3
-UNKNOWN = 2  # the exit code of a run that is unknown
+ROOT: Final = Path(__file__).parents[1]
+TIMEOUT_S: Final = 1200
+ATTEMPTS: Final = 3
+UNKNOWN: Final = 2  # the exit code of a run that is unknown
 
 
 class NotMeasuredError(Exception):

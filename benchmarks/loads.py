@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from benchmarks.harness import ROOT
 from rushhour.load.locust import STOP_GRACE_S, start_load
 from rushhour.process.guard import Guard
 from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir.facts import Outcome
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
-ROOT: Final = Path(__file__).parents[1]
 ENDS_WITHIN_S: Final = 40.0
 MOST_FAILED: Final = 0.01  # of the requests: a failed one costs something else than an answered one
 

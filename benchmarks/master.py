@@ -22,7 +22,8 @@ import psutil
 
 from benchmarks.arguments import number, split, whole
 from benchmarks.growth import slope
-from benchmarks.loads import ROOT, page_scenario
+from benchmarks.harness import ROOT
+from benchmarks.loads import page_scenario
 from benchmarks.table import Row
 from rushhour.load.locust import STOP_GRACE_S, start_load
 from rushhour.load.machine import machine_problems, this_machine

@@ -20,8 +20,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812  # the library's 
 from psycopg2.extensions import make_dsn
 
 from benchmarks.interval import median_of
+from benchmarks.machine import MOST_OTHERS, machine_use
 from benchmarks.table import Row
-from benchmarks.usage import MOST_OTHERS, machine_use
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
 from rushhour.stack.postgres.bare import BareServer, bare_server

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from benchmarks.harness import ROOT
 from rushhour.agent.environment import agent_environment
 
-ROOT: Final = Path(__file__).parents[1]
 DEADLINE_S: Final = 30.0
 
 

@@ -16,8 +16,9 @@ from typing import Final
 
 import psutil
 
+from benchmarks.harness import ROOT
 from benchmarks.interval import Interval, interval_of
-from benchmarks.subject import DEADLINE_S, ROOT, environment, turns
+from benchmarks.subject import DEADLINE_S, environment, turns
 from benchmarks.table import Row
 
 STARTS: Final = 3

@@ -12,11 +12,11 @@ from benchmarks.generator import LEAST_PRESENT, Lateness, bounds, read
 from benchmarks.generator import Measured as GeneratorRun
 from benchmarks.live_checkouts import rate_of
 from benchmarks.loads import refuse_failures
+from benchmarks.machine import machine_use
 from benchmarks.master import CPU_BOUND, Measured, cpu_row
 from benchmarks.seeding import Filled, copy_row
 from benchmarks.table import Row
 from benchmarks.throughput import port_in
-from benchmarks.usage import machine_use
 from benchmarks.workers import BESIDE, HALF, ONE, TWO, Round, Way, round_of, rows
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
