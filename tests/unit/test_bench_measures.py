@@ -8,18 +8,21 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from benchmarks import loads
 from benchmarks.generator import LEAST_PRESENT, Lateness, bounds, read
 from benchmarks.generator import Measured as GeneratorRun
 from benchmarks.live_checkouts import rate_of
-from benchmarks.loads import refuse_failures
+from benchmarks.loads import page_scenario, refuse_failures, run_loads
 from benchmarks.machine import machine_use
 from benchmarks.master import CPU_BOUND, Measured, cpu_row
 from benchmarks.seeding import Filled, copy_row
 from benchmarks.table import Row
 from benchmarks.throughput import port_in
 from benchmarks.workers import BESIDE, HALF, ONE, TWO, Round, Way, round_of, rows
-from rushhour.rundir import History
+from rushhour.errors import StackError
+from rushhour.rundir import FactWriter, History, RunDir
 from rushhour.rundir import facts as f
+from rushhour.scenario.model import Load, Scenario
 from tests.unit.histories import LIST, Story
 
 
@@ -74,6 +77,50 @@ def test_requests_that_fail_are_no_load() -> None:
         refuse_failures(story.history())
     with pytest.raises(RuntimeError, match="0 of 0 requests"):
         refuse_failures(dataclasses.replace(story.history(), requests=()))
+
+
+class Started:
+    """A load that has run as soon as it is started."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails, self.stopped = fails, False
+
+    def wait(self, timeout_s: float) -> None:
+        assert timeout_s > 7
+
+    def check(self) -> None:
+        if self.fails:
+            raise StackError("Locust ended with exit code 3")
+
+    def stop(self, grace_s: float) -> None:
+        assert grace_s > 0
+        self.stopped = True
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_loads_run_beside_each_other_and_all_are_stopped(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Started] = []
+
+    def start(_guard: object, given: Scenario, _url: str, run: RunDir, _anchor_s: float) -> Started:
+        run.path.mkdir()
+        history = load(["worker-0"], sent=given.load.seed)
+        writer = FactWriter(run)
+        writer.write([*history.events, *history.requests, *history.generator])
+        writer.close()
+        started.append(Started(fails))
+        return started[-1]
+
+    monkeypatch.setattr(loads, "start_load", start)
+    scenarios = [page_scenario("workers", Load(users=60, duration=7.0, seed=seed)) for seed in (1, 2)]
+    if fails:
+        with pytest.raises(StackError, match="exit code 3"):
+            run_loads("http://127.0.0.1:9", scenarios)
+    else:
+        found = run_loads("http://127.0.0.1:9", scenarios)
+        assert [history.generator[0].started for history in found] == [1, 2]
+    assert [each.stopped for each in started] == [True, True]
 
 
 def costs(per_request: float, fixed: float, machine: float, shared: float) -> dict[Way, Round]:
