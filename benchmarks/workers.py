@@ -4,10 +4,10 @@ The customers are the shipped ones of locustfiles/referrals.py, as many for each
 Each worker is busy for a third of a core, so that two of them and the page that answers fit two cores: then
 a request costs what it costs the worker, not what waiting for a core costs.
 
-A second load on the machine makes each request dearer by itself: it shares caches and memory with the first,
-and cores with a page that sends twice as much. So two workers of one master are compared with two loads of a
-worker each, which run beside each other, at the same rates, and know nothing of each other. In each turn all
-ways run, with other customers in each turn: some have longer lists than others.
+A second load may make each request dearer by itself: it shares caches and memory with the first, and cores
+with a page that sends twice as much. So the bound is for two workers of one master against two loads of a
+worker each, which run beside each other and know nothing of each other: what is above that is the program's.
+In each turn all ways run, with other customers in each turn, for some have longer lists than others.
 """
 
 import os
