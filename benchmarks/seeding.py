@@ -81,12 +81,13 @@ def run() -> list[Row]:
     asked = median_of([a.speed / min(b.speed, copied.speed) for a, copied, b in kinds])
     what = f"seeding medium ({rows / 1e6:.1f} M rows)"
     return [
-        in_rows.row(
+        # No bound by rows: pgbench's have one key, these ten keys and indexes, and six foreign keys to check.
+        Row(
             f"{what} against pgbench -i",
             f"{_median(rows / each.seconds for each in ours):,.0f} and "
             f"{_median(pgbench_rows / each.seconds for each in theirs):,.0f} rows/s: x {in_rows:.2f}",
-            f">= {BOUND:g}",
-            least=BOUND,
+            "",
+            None,
         ),
         asked.row(
             f"{what} against pgbench -i, by size on disk",
