@@ -19,6 +19,7 @@ ENTERS = "with"  # at the start of a block, of which `__enter__` is called
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 # From Python 3.13 on one instruction may store or load a variable, and load the next.
 _VARIABLES = ("STORE_FAST_LOAD_FAST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
+_GENERATORS = 0x20 | 0x200  # inspect.CO_GENERATOR, CO_ASYNC_GENERATOR
 _BEFORE_CALL = 8  # instructions between a method's name and its call, where no columns are known
 _MAX_PLACES = 2_000
 
@@ -37,12 +38,27 @@ _ENDS = (
     "JUMP_ABSOLUTE",
 )
 _TURNS = ("RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "JUMP_ABSOLUTE")
+# Where a coroutine is while another one that it awaits runs, or waits.
+_AWAITS = ("LOAD_CONST", "SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT")
 
 
 def called_at(code: CodeType, lasti: int) -> str | None:
     """Return the name that is called at an instruction, `for` and `with` included; None if unknown."""
     path = _path_at(code, lasti)
     return path[-1] if path else None
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def awaited_at(code: CodeType, lasti: int) -> str | None:
+    """Return the name whose result a coroutine awaits at an instruction; None if unknown."""
+    import dis  # noqa: PLC0415  # as below
+
+    before = [item for item in dis.get_instructions(code) if item.offset <= lasti]
+    while before and before[-1].opname in _AWAITS:
+        before.pop()
+    if not before or before.pop().opname != "GET_AWAITABLE":
+        return None
+    return called_at(code, before[-1].offset) if before else None
 
 
 @lru_cache(maxsize=_MAX_PLACES)
@@ -180,10 +196,21 @@ def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
     """
     import dis  # noqa: PLC0415  # as below
 
+    items, read = list(dis.get_instructions(code)), _reads_of(code)
+    at = _number_at(items, lasti)
+    ahead = _further(items)[at] if at >= 0 else [0]
+    return frozenset((*code.co_cellvars, *code.co_freevars)).union(*(read[other] for other in ahead))
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _reads_of(code: CodeType) -> tuple[frozenset[str], ...]:
+    """Of each instruction the local variables that it, or what follows it, may read as they are then."""
+    import dis  # noqa: PLC0415  # as below
+
     items = list(dis.get_instructions(code))
     further = _further(items)
     uses = [(frozenset(_read_by(item)), frozenset(_set_by(item))) for item in items]
-    read: list[frozenset[str]] = [frozenset()] * len(items)  # from there on
+    read: list[frozenset[str]] = [frozenset()] * len(items)
     known = False
     while not known:
         known = True
@@ -192,9 +219,7 @@ def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
             after = here.union(*(read[other] for other in further[number])) - anew
             if after != read[number]:
                 read[number], known = after, False
-    at = _number_at(items, lasti)
-    ahead = further[at] if at >= 0 else [0]
-    return frozenset((*code.co_cellvars, *code.co_freevars)).union(*(read[other] for other in ahead))
+    return tuple(read)
 
 
 def _names_in(item: dis.Instruction) -> tuple[str, ...]:
@@ -221,15 +246,68 @@ def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
 
     It is so where that one's line comes later in the loop, or is the same and its instruction comes later:
     what `work(engine.connect(), items.get())` has taken is in use while it waits. Lines come first, for the
-    condition of a loop may be compiled twice, before and after what it repeats.
+    condition of a loop may be compiled twice, before and after what it repeats. It is so, too, where a loop
+    ends with what it asks for its next round, as `while item: work(item); item = items.get()`.
     """
     import dis  # noqa: PLC0415  # as below
 
     here, there = _offset_at(code, lasti), _offset_at(code, offset)
     now = next((_line_of(item) for item in dis.get_instructions(code) if item.offset == here), None)
-    if now is None or (line, offset) <= (now, lasti):
+    around = [(head, body) for head, body in _loops_of(code) if here in body and there in body]
+    if now is None or not around:
         return False
-    return any(here in body and there in body for _, body in _loops_of(code))
+    return (line, offset) > (now, lasti) or any(_ends_round(code, lasti, head, body) for head, body in around)
+
+
+def _ends_round(code: CodeType, lasti: int, head: int, loop: frozenset[int]) -> bool:
+    """Whether a loop, after what an instruction returns, does no more than begin a round that uses it.
+
+    What only the loop's condition reads may say how this round went.
+    """
+    import dis  # noqa: PLC0415  # as below
+
+    items = list(dis.get_instructions(code))
+    further, at = _further(items), _number_at(items, lasti)
+    lines = {_line_of(items[at]), _line_of(items[head])}
+    seen, ahead, kept, begins = {at}, list(further[at]), set[str](), set[int]()
+    while ahead:
+        number = ahead.pop()
+        if number in seen or items[number].offset not in loop:
+            continue
+        seen.add(number)
+        if _line_of(items[number]) in lines:
+            kept.update(_set_by(items[number]))
+            ahead += further[number]
+        else:
+            begins.add(number)
+    reads = _reads_of(code)
+    return bool(begins) and all(number < at and kept & reads[number] for number in begins)
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def has_left(code: CodeType, lasti: int, offset: int) -> bool:
+    """Whether a function at an instruction cannot have been at another one before in the same call.
+
+    Then the call that was there is over. False for a generator: another one may be kept, at any place.
+    """
+    import dis  # noqa: PLC0415  # as below
+
+    if code.co_flags & _GENERATORS:
+        return False
+    items = list(dis.get_instructions(code))
+    further, there = _further_or_raised(code, items), _number_at(items, offset)
+    return there >= 0 and _number_at(items, lasti) not in _reached(further, further[there])
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def is_same_call(code: CodeType, lasti: int, offset: int) -> bool:
+    """Whether two instructions of a function are those of one call, or of one `await`."""
+    import dis  # noqa: PLC0415  # as below
+
+    first, last = sorted((lasti, offset))
+    return all(
+        item.opname in _AWAITS for item in dis.get_instructions(code) if first <= item.offset <= last
+    ) or _offset_at(code, lasti) == _offset_at(code, offset)
 
 
 @lru_cache(maxsize=_MAX_PLACES)

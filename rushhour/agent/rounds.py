@@ -16,14 +16,17 @@ from __future__ import annotations
 import os
 import sys
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from .book import GC
 from .call_sites import APPLICATION, LIBRARY
 from .calls import (
+    awaited_at,
     called_at,
     comes_round,
+    has_left,
+    is_same_call,
     iterates,
     loops_around,
     methods_named,
@@ -36,8 +39,8 @@ from .handed_on import NOT_NEAR, carries
 from .owners import CALLBACKS, TASK, TIMERS, frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import FrameType
+    from collections.abc import Callable
+    from types import CodeType, FrameType
 
     from .book import Hold
     from .call_sites import Classifier, Stack
@@ -50,10 +53,24 @@ MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has i
 _MAX_FRAMES = 40  # further in than the service's own
 _ENDS = frozenset({"commit", "rollback", "close", "remove"})
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
-_QUEUES = (
-    f"{os.sep}queue.py",  # of the standard library, gevent and eventlet
-    os.path.join("asyncio", "queues.py"),
+# Where one waits for an item: a function, and the ends of files.
+_GETS = {
+    "get": (
+        f"{os.sep}queue.py",  # of the standard library, gevent and eventlet
+        os.path.join("asyncio", "queues.py"),
+        os.path.join("multiprocessing", "queues.py"),
+        os.path.join("janus", "__init__.py"),
+    ),
+    "receive": (os.path.join("anyio", "streams", "memory.py"),),
+}
+# What waits for an item of Redis, by its name in all clients.
+_POPS = frozenset(
+    ("blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "xreadgroup")
 )
+# Where one waits for a signal to go on, as of an event: a result of this round may be there, too.
+_SIGNALS = (f"{os.sep}threading.py", os.path.join("asyncio", "locks.py"))
+_WAITS = ("wait", "wait_for")
+_TASKS = os.path.join("asyncio", "tasks.py")  # whose `wait_for` runs a task of its own until Python 3.11
 
 
 class Rounds:
@@ -91,31 +108,28 @@ class Rounds:
         found: dict[Hold, float] = {}
         since = {hold: self._since[hold] for hold in holds if hold in self._since}
         for hold in self._in_turn([hold for hold in holds if not hold.others], final):
-            owner = hold.owner
-            places: list[Place] = []
-            outermost = True
+            owner, wait = hold.owner, None
+            places: list[Place] = []  # up to the loop that has gone round
             if owner.kind in (CALLBACKS, TIMERS):
                 waits = is_between_callbacks(frames.get(owner.thread))
             else:
-                places, outermost = self._waits_at(owner, frames)
-                waits = any(frame.f_code in hold.stack.codes for frame, _ in places)
+                wait = self._wait_of(owner, frames)
+                places = wait.since(hold)
+                waits = bool(places)
             if not waits:
                 continue
             if hold.scoped:
                 # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
                 # results of others. One that was used in the next round was kept from one to the next, unless
                 # these are the rounds of a single job, or of one that says itself when its session is over.
-                if places and (
-                    not (outermost and comes_back(hold, places))
-                    or any(_gives_back(frame) for frame, _ in places)
-                ):
+                if wait is not None and (wait.may_be_of_a_job(places) or wait.gives_back(places)):
                     continue
                 since.setdefault(hold, now)
                 if hold.used > since[hold]:
                     found[hold] = since[hold]
             elif owner.kind == CALLBACKS:
                 continue  # of the objects that a loop calls back, as of its clients, each may have its own
-            elif owner.kind == TIMERS or (now - hold.used >= patience(hold) and comes_back(hold, places)):
+            elif owner.kind == TIMERS or now - hold.used >= patience(hold):
                 since.setdefault(hold, now)
                 if hold.used > since[hold]:
                     self.keeps(hold)
@@ -162,27 +176,101 @@ class Rounds:
         self._turn = start + MAX_LOOKS
         return (holds + holds[:MAX_LOOKS])[start : start + MAX_LOOKS]
 
-    def _waits_at(self, owner: Owner, frames: dict[int, FrameType]) -> tuple[list[Place], bool]:
-        """Where in the service's own code an owner waits for its next item; empty: it does not.
-
-        And whether no loop is around the one that waits.
-        """
+    def _wait_of(self, owner: Owner, frames: dict[int, FrameType]) -> Wait:
         if owner.ended is not None:  # its number may be another thread's by now
-            return [], False
-        stack = chain_of(owner.ref()).frames if owner.kind == TASK else stack_of(frame_of(owner, frames))
-        places = waits_for_items(stack, self._classifier)
-        return places, bool(places) and _is_outermost(stack, places)
+            return Wait([], [], is_for_an_item=False)
+        stack = _stack_of_task(owner.ref()) if owner.kind == TASK else stack_of(frame_of(owner, frames))
+        return wait_for_items(stack, self._classifier)
 
 
-def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[Place]:
-    """Return where in the service's own code a stack, innermost first, waits for an item of a queue.
+class Wait(NamedTuple):
+    """A wait for the next item.
 
-    Further places are those that iterate over what the first one yields. None where it waits for anything
-    else, or does anything. A library may stand between only where the service iterates over what it yields:
-    elsewhere it may wait for an answer.
+    `places`: the service's own functions, from the one that asks for it outwards.
+    """
+
+    stack: list[FrameType]
+    places: list[Place]
+    is_for_an_item: bool  # and not for a mere signal
+
+    def since(self, hold: Hold) -> list[Place]:
+        """Return the places up to the loop that has gone round since it took a hold; none: no loop has.
+
+        Never raises.
+        """
+        stack = hold.stack
+        taken_at = {
+            code: (site.line, offset)
+            for site, code, offset in zip(stack.sites, stack.codes, stack.offsets, strict=False)
+        }
+        is_over = False  # the call that has taken it
+        try:
+            for number, (frame, at) in enumerate(self.places):
+                code = frame.f_code
+                if code not in taken_at:
+                    if is_over:
+                        break  # who called it is not known
+                    continue
+                line, offset = taken_at[code]
+                if is_same_call(code, at, offset):
+                    found = is_over and loops_around(code, at) > 0
+                else:
+                    found = comes_round(code, at, line, offset)
+                    is_over = has_left(code, at, offset)
+                    if not found and not is_over:
+                        break
+                if found:
+                    return self.places[: number + 1]
+        except Exception:  # what changes while it is read is not seen
+            return []
+        return []
+
+    def may_be_of_a_job(self, places: list[Place]) -> bool:
+        """Whether the rounds of the outermost place, of `places`, may be those of a single job.
+
+        A loop that goes on for ever is none of a job, whoever has called it, as an executor.
+        """
+        frame, at = places[-1]
+        outer = self.stack[self.stack.index(frame) + 1 :]
+        try:
+            if not self.is_for_an_item or loops_around(frame.f_code, at) != 1:
+                return True
+            in_loops = any(loops_around(other.f_code, other.f_lasti) for other in outer)
+            return in_loops and not never_returns(frame.f_code, at)
+        except Exception:  # as above
+            return True
+
+    def gives_back(self, places: list[Place]) -> bool:
+        """Whether these functions may yet end a session's transaction, or their callers once they return.
+
+        Never raises.
+        """
+        frame, at = places[-1]
+        try:
+            ahead = places if never_returns(frame.f_code, at) else self.places
+        except Exception:  # as above
+            return True
+        return any(_gives_back(other) for other, _ in ahead)
+
+
+def _stack_of_task(task: Any) -> list[FrameType]:
+    chain = chain_of(task)
+    stack, code = chain.frames, chain.frames[0].f_code if chain.frames else None
+    if code is not None and code.co_name == "wait_for" and code.co_filename.endswith(_TASKS):
+        stack = [*(frame for child in chain.children for frame in chain_of(child).frames), *stack]
+    return stack
+
+
+def wait_for_items(stack: list[FrameType], classifier: Classifier) -> Wait:
+    """Return where a stack, innermost first, waits for an item of a queue, or for a signal to go on.
+
+    No places where it waits for anything else, or does anything. Functions of the service's own may call one
+    another. A library may stand between only where the service iterates over what it yields: elsewhere it may
+    wait for an answer.
     """
     places: list[Place] = []
-    gets = through_library = False
+    gets, signals = False, True
+    direct = True  # nothing else lies between the wait, or the place before, and this one
     for number, frame in enumerate(islice(stack, _MAX_FRAMES)):
         code = frame.f_code
         file = code.co_filename
@@ -191,50 +279,31 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
             break  # it waits in a pool's queue for a connection
         if kind == APPLICATION:
             at = frame.f_lasti  # read once: a thread may go on
-            gets = gets or (not number and called_at(code, at) == "get")
-            if not gets or ((through_library or places) and not iterates(code, at)):
+            if not places and _asks_for_an_item(code, at, innermost=not number):
+                gets = direct = True
+            if not ((gets or (signals and number)) and (direct or iterates(code, at))):
                 break
             places.append((frame, at))
-        through_library = through_library or (kind == LIBRARY and not file.endswith(_QUEUES))
-        gets = gets or (code.co_name == "get" and file.endswith(_QUEUES))
-    return places
+            direct = True
+        elif not places and code.co_name in _GETS and file.endswith(_GETS[code.co_name]):
+            gets = direct = True
+        elif places:
+            direct = False
+        else:
+            signals = signals and code.co_name in _WAITS and file.endswith(_SIGNALS)
+            direct = direct and kind != LIBRARY
+    return Wait(stack, places, is_for_an_item=gets)
 
 
-def _is_outermost(stack: list[FrameType], places: list[Place]) -> bool:
-    """Whether the loop that waits at these places is in no other one, which may run a job of many rounds.
-
-    One that goes on for ever is none of a job, whoever has called it, as an executor.
-    """
-    frame, at = places[-1]
-    outer = stack[stack.index(frame) + 1 :]
-    try:
-        return loops_around(frame.f_code, at) == 1 and (
-            never_returns(frame.f_code, at)
-            or not any(loops_around(other.f_code, other.f_lasti) for other in outer)
-        )
-    except Exception:  # what changes while it is read is not seen
-        return False
+def _asks_for_an_item(code: CodeType, at: int, *, innermost: bool) -> bool:
+    """Whether a function of the service's own calls, or awaits, what is known by its name."""
+    called = called_at(code, at)
+    return (innermost and called == "get") or called in _POPS or awaited_at(code, at) in _POPS
 
 
 def is_between_callbacks(frame: FrameType | None) -> bool:
     """Whether the thread of an event loop waits for events: no callback runs."""
     return frame is not None and frame.f_code.co_filename.endswith(_SELECTS)
-
-
-def comes_back(hold: Hold, waits: list[Place]) -> bool:
-    """Whether a loop that waits has taken a hold in an earlier round. Never raises."""
-    stack = hold.stack
-    taken_at = {
-        code: (site.line, offset)
-        for site, code, offset in zip(stack.sites, stack.codes, stack.offsets, strict=False)
-    }
-    try:
-        return any(
-            frame.f_code in taken_at and comes_round(frame.f_code, at, *taken_at[frame.f_code])
-            for frame, at in waits
-        )
-    except Exception:  # what changes while it is read is not seen
-        return False
 
 
 def _gives_back(frame: FrameType) -> bool:

@@ -1,11 +1,15 @@
 """Loops of the service's own that wait for their next item, and what an earlier round of them left out."""
 
 import asyncio
+import multiprocessing
 import queue
+import select
+import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, pairwise
@@ -19,8 +23,9 @@ from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.calls import comes_round, variables_read
 from rushhour.agent.frames import stack_of
 from rushhour.agent.owners import CALLBACKS, TIMERS, owner_finder
-from rushhour.agent.rounds import MAX_LOOKS, is_between_callbacks
+from rushhour.agent.rounds import MAX_LOOKS, Wait, is_between_callbacks, wait_for_items
 from rushhour.agent.units import OWNER_IDLE, Units
+from rushhour.process.waiting import came_true
 from tests.unit.standing_subject import compiled
 
 DEADLINE_S = 10
@@ -92,6 +97,67 @@ def leaves_it_over_a_generator(items: Any, take: Take) -> None:
 
     for _ in rounds():
         take()
+
+
+def leaves_it_and_asks_at_the_end_of_a_round(items: Any, take: Take) -> None:
+    item = items.get()
+    while item is not None:
+        take().info["item"] = item
+        item = items.get()
+
+
+def leaves_it_and_asks_through_a_function(items: Any, take: Take) -> None:
+    def ask() -> int:
+        while True:
+            try:
+                return int(items.get(timeout=DEADLINE_S))
+            except queue.Empty:
+                continue
+
+    def next_item() -> int:
+        return ask()
+
+    while True:
+        item = next_item()
+        take().info["item"] = item
+
+
+def leaves_it_and_waits_for_a_signal(items: Any, take: Take) -> None:
+    def next_item() -> int:
+        with items.not_empty:
+            while not items.queue:
+                items.not_empty.wait()
+            return int(items.queue.popleft())
+
+    while True:
+        item = next_item()
+        take().info["item"] = item
+
+
+class Worker:
+    """One that is made of methods, of which one does a round."""
+
+    def __init__(self, items: Any, take: Take) -> None:
+        self.items, self.take = items, take
+
+    def next_item(self) -> int:
+        return int(self.items.get())
+
+    def handle(self, item: int) -> None:
+        self.take().info["item"] = item
+
+    def does_a_round(self) -> None:
+        item = self.next_item()
+        if item:
+            self.handle(item)
+
+    def runs(self) -> None:
+        while True:
+            self.does_a_round()
+
+
+def leaves_it_in_a_function_that_does_a_round(items: Any, take: Take) -> None:
+    Worker(items, take).runs()
 
 
 def keeps_it_in_a_variable(items: Any, take: Take) -> None:
@@ -206,6 +272,62 @@ def waits_with_one_in_hands(items: Any, take: Take) -> None:
         work(take(), items.get())
 
 
+def waits_for_how_it_went(items: Any, take: Take) -> None:
+    goes_on = 1
+    while goes_on:
+        take()
+        goes_on = items.get()
+
+
+def waits_for_a_result_in_a_function(items: Any, take: Take) -> None:
+    def result() -> int:
+        return int(items.get())
+
+    while True:
+        session = take()
+        session.info["result"] = result()
+
+
+def waits_in_a_function_that_has_it_in_hands(items: Any, take: Take) -> None:
+    def round_of(worker: Worker) -> None:
+        worker.handle(1)
+        worker.next_item()
+
+    while True:
+        round_of(Worker(items, take))
+
+
+def does_two_things_one_after_another(items: Any, take: Take) -> None:
+    worker = Worker(items, take)
+    worker.does_a_round()
+    worker.does_a_round()
+    worker.next_item()
+
+
+def keeps_it_in_what_it_calls_for_each_round(items: Any, take: Take) -> None:
+    class Keeping(Worker):
+        session: Session | None = None
+
+        def handle(self, item: int) -> None:
+            self.session = self.take()
+            self.session.info["item"] = item
+
+    Keeping(items, take).runs()
+
+
+def keeps_each_in_a_generator_of_its_own(items: Any, take: Take) -> None:
+    def steps() -> Iterator[None]:
+        items.get()
+        session = take()
+        yield
+        session.info["used"] = True
+
+    kept = []
+    while True:
+        kept.append(steps())
+        next(kept[-1])
+
+
 def waits_for_results(items: Any, take: Take) -> None:
     take()
     for _ in range(3):
@@ -237,6 +359,10 @@ LEFT = (
     leaves_it_further_in,
     leaves_it_while_it_names_its_items,
     leaves_it_over_a_generator,
+    leaves_it_and_asks_at_the_end_of_a_round,
+    leaves_it_and_asks_through_a_function,
+    leaves_it_in_a_function_that_does_a_round,
+    leaves_it_and_waits_for_a_signal,
 )
 KEPT = (
     keeps_it_in_a_variable,
@@ -250,6 +376,12 @@ KEPT = (
     took_it_before_its_loop,
     waits_within_a_round,
     waits_with_one_in_hands,
+    waits_for_how_it_went,
+    waits_for_a_result_in_a_function,
+    waits_in_a_function_that_has_it_in_hands,
+    does_two_things_one_after_another,
+    keeps_it_in_what_it_calls_for_each_round,
+    keeps_each_in_a_generator_of_its_own,
     waits_for_results,
     asks_another_for_an_answer,
     waits_for_a_connection_of_a_pool,
@@ -279,6 +411,64 @@ async def task_leaves_it_over_a_stream_of_a_library(items: asyncio.Queue[int], t
         "stream",
     )
     async for _ in stream(items):
+        take()
+
+
+async def task_leaves_it_and_asks_through_a_function(items: asyncio.Queue[int], take: Take) -> None:
+    async def next_item() -> int:
+        return await asyncio.wait_for(items.get(), DEADLINE_S)
+
+    async def does_a_round() -> None:
+        item = await next_item()
+        take().info["item"] = item
+
+    while True:
+        await does_a_round()
+
+
+async def task_leaves_it_and_asks_at_the_end_of_a_round(items: asyncio.Queue[int], take: Take) -> None:
+    item = await items.get()
+    while item:
+        take().info["item"] = item
+        item = await items.get()
+
+
+async def task_leaves_what_a_stream_of_anyio_gave_it(items: asyncio.Queue[int], take: Take) -> None:
+    receive = compiled(
+        "async def receive(items):\n    return await items.get()\n",
+        "/srv/venv/lib/python3.11/site-packages/anyio/streams/memory.py",
+        "receive",
+    )
+    while True:
+        await receive(items)
+        take()
+
+
+async def task_leaves_what_it_popped_from_redis(items: asyncio.Queue[int], take: Take) -> None:
+    execute = compiled(
+        "async def execute(items):\n    return await items.get()\n",
+        "/srv/venv/lib/python3.11/site-packages/redis/asyncio/client.py",
+        "execute",
+    )
+
+    class Client:
+        def blpop(self) -> Any:
+            return execute(items)
+
+    client = Client()
+    while True:
+        await client.blpop()
+        take()
+
+
+async def task_waits_for_an_answer_of_a_library(items: asyncio.Queue[int], take: Take) -> None:
+    ask = compiled(
+        "async def ask(items):\n    return await items.get()\n",
+        "/srv/venv/lib/python3.11/site-packages/rpc.py",
+        "ask",
+    )
+    while True:
+        await ask(items)
         take()
 
 
@@ -387,6 +577,17 @@ def leaves_it_in_an_executor(items: Any, take: Take) -> None:
         work(items, take)
 
 
+def rounds_of_a_job_through_a_function(items: Any, take: Take) -> None:
+    worker = Worker(items, take)
+
+    def job() -> None:
+        for _ in range(9):
+            worker.does_a_round()
+
+    while True:
+        job()
+
+
 class Registry:
     """Stands in for a `scoped_session`."""
 
@@ -416,6 +617,16 @@ def removes_it_after_its_rounds(items: Any, take: Take) -> None:
     REGISTRY.remove()
 
 
+def removes_it_after_the_rounds_of_a_function(items: Any, take: Take) -> None:
+    removes_nothing(items, take)
+    REGISTRY.remove()
+
+
+def removes_nothing(items: Any, take: Take) -> None:
+    for _ in iter(items.get, None):
+        take()
+
+
 def removes_it_if_it_fails(items: Any, take: Take) -> None:
     try:
         while True:
@@ -433,6 +644,14 @@ def removes_it_if_it_fails(items: Any, take: Take) -> None:
         (removes_it_if_it_fails, OWNER_IDLE),
         (commits_in_batches, None),
         (removes_it_after_its_rounds, None),
+        (removes_it_after_the_rounds_of_a_function, None),
+        (removes_nothing, OWNER_IDLE),
+        (leaves_it_and_asks_at_the_end_of_a_round, OWNER_IDLE),
+        (leaves_it_and_asks_through_a_function, OWNER_IDLE),
+        (leaves_it_in_a_function_that_does_a_round, OWNER_IDLE),
+        (leaves_it_and_waits_for_a_signal, None),
+        (waits_for_how_it_went, None),
+        (rounds_of_a_job_through_a_function, None),
         (leaves_it_and_asks_again_after_a_while, OWNER_IDLE),
         (leaves_it_and_passes_items_over, OWNER_IDLE),
         (leaves_it_further_in, OWNER_IDLE),
@@ -453,6 +672,68 @@ def test_a_threads_session_is_left_out_if_the_next_round_uses_it_unless_a_job_ma
     assert loop.taking.lost(3.0)[0] is None
     first.used = 4.0
     assert loop.taking.lost(6.0)[0] == lost
+
+
+def of_a_simple_queue() -> Any:
+    return queue.SimpleQueue[int]().get
+
+
+def of_another_process() -> Any:
+    return multiprocessing.Queue().get
+
+
+def of_an_event() -> Any:
+    return threading.Event().wait
+
+
+def of_a_future() -> Any:
+    return Future[int]().result
+
+
+def of_a_socket() -> Any:
+    ours, theirs = socket.socketpair()
+
+    def ask() -> None:
+        with ours, theirs:
+            ours.recv(1)
+
+    return ask
+
+
+def of_readiness() -> Any:
+    ours, theirs = socket.socketpair()
+
+    def ask() -> None:
+        with ours, theirs:
+            select.select([ours], [], [])
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("of", "waits", "is_for_an_item"),
+    [
+        (of_a_simple_queue, True, True),
+        (of_another_process, True, True),
+        (of_an_event, True, False),
+        (of_a_future, False, False),
+        (of_a_socket, False, False),
+        (of_readiness, False, False),
+    ],
+)
+def test_what_a_loop_waits_for(of: Any, waits: bool, is_for_an_item: bool) -> None:
+    get = of()
+    thread = threading.Thread(target=lambda: get(), daemon=True)  # noqa: PLW0108  # a function of its own
+    thread.start()
+    assert thread.ident is not None
+
+    def wait() -> Wait:
+        return wait_for_items(stack_of(sys._current_frames()[thread.ident or 0]), Classifier())
+
+    if waits:
+        assert came_true(lambda: wait().places, DEADLINE_S)
+    found = wait()
+    assert (bool(found.places), found.is_for_an_item) == (waits, is_for_an_item)
 
 
 @pytest.mark.parametrize(("how", "lost"), [(GC, OWNER_IDLE), (CLOSE, None)])
@@ -495,6 +776,11 @@ def test_one_that_the_second_round_uses_was_not_left_out() -> None:
         (task_leaves_it, OWNER_IDLE),
         (task_leaves_it_over_a_generator, OWNER_IDLE),
         (task_leaves_it_over_a_stream_of_a_library, OWNER_IDLE),
+        (task_leaves_it_and_asks_through_a_function, OWNER_IDLE),
+        (task_leaves_it_and_asks_at_the_end_of_a_round, OWNER_IDLE),
+        (task_leaves_what_a_stream_of_anyio_gave_it, OWNER_IDLE),
+        (task_leaves_what_it_popped_from_redis, OWNER_IDLE),
+        (task_waits_for_an_answer_of_a_library, None),
         (task_keeps_it, None),
         (task_is_at_work, None),
     ],
@@ -506,7 +792,7 @@ def test_the_loop_of_a_task(work: Any, lost: str | None) -> None:
         try:
             for _ in range(2):
                 items.put_nowait(1)
-                for _ in range(5):
+                for _ in range(9):
                     await asyncio.sleep(0)
                 said = taking.lost()
             return said
