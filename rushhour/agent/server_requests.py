@@ -1,9 +1,9 @@
 """Tracks the end of requests without a known framework, by patching the WSGI or ASGI server.
 
 What is wrapped brackets one request, its response's body included. No route is known there, so a check-out
-has a request and no endpoint; aiohttp's router, which belongs to its server, tells it. As soon as a Flask
-application answers, which brackets its requests itself, this steps aside: two brackets would cost twice. A
-server of neither list leaves only the age of a check-out.
+has a request and no endpoint. As soon as a Flask application answers, which brackets its requests itself,
+this steps aside: two brackets would cost twice. Servers that route requests themselves are in
+loop_requests.py; any other leaves only the age of a check-out.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ ASGI = {
 }
 # Of the wrapper around the application: (scope, receive, send, ...).
 WRAPPED = {"hypercorn.app_wrappers": ("ASGIWrapper", "__call__")}
-AIOHTTP, AIOHTTPS_ROUTER = "aiohttp.web_protocol", "aiohttp.web_urldispatcher"
-MODULES = (*WSGI, *ASGI, *WRAPPED, AIOHTTP, AIOHTTPS_ROUTER)
+MODULES = (*WSGI, *ASGI, *WRAPPED)
 _SERVED = ("http", "websocket")
 GEVENTS = "gevent.pywsgi"
 _ASGI_ARGUMENTS = 3  # scope, receive, send
@@ -61,10 +60,6 @@ class ServerPatch(Patches):
         elif name in WRAPPED:
             owner, method = WRAPPED[name]
             self._wrap(getattr(module, owner), method, _bracket_wrapper)
-        elif name == AIOHTTP:
-            self._wrap(module.RequestHandler, "_handle_request", self._bracket_aiohttp)
-        elif name == AIOHTTPS_ROUTER:
-            self._wrap(module.UrlDispatcher, "resolve", self._name_route)
         elif not self.aside:
             owner, method = WSGI[name]
             in_one_thread = name == GEVENTS  # in which one loop serves all
@@ -93,46 +88,6 @@ class ServerPatch(Patches):
                 end(request)
 
         return serve
-
-    def _bracket_aiohttp(self, original: Any) -> Any:
-        from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
-
-        book = self._book
-
-        async def serve(handler: Any, message: Any, *rest: Any, **options: Any) -> Any:
-            request = Request(str(message.method), None)
-            current_request.set(request)
-            try:
-                request.task = running_task()
-                book.serving.add(get_ident())
-                if message.headers.get("Upgrade", "").lower() == "websocket":
-                    request.method = "WEBSOCKET"
-            except Exception as error:
-                book.fault("request start", error)
-            try:
-                return await original(handler, message, *rest, **options)
-            finally:
-                end(request)
-
-        return serve
-
-    def _name_route(self, original: Any) -> Any:
-        """UrlDispatcher.resolve: also of an application that is part of another one."""
-        from .asgi_requests import as_flask_writes  # noqa: PLC0415  # as above
-
-        book = self._book
-
-        async def resolve(router: Any, message: Any) -> Any:
-            found = await original(router, message)
-            try:
-                request, resource = current_request.get(), found.route.resource
-                if request is not None and resource is not None:  # there is none where nothing matches
-                    request.label = f"{request.method} {as_flask_writes(resource.canonical)}"
-            except Exception as error:
-                book.fault("request route", error)
-            return found
-
-        return resolve
 
 
 def _bracket_async(original: Any) -> Any:

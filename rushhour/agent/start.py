@@ -17,6 +17,8 @@ from .flask_requests import FlaskPatch, current_request, version_of
 from .items import MODULES as ITEMS
 from .items import ItemPatch
 from .journal import say
+from .loop_requests import MODULES as LOOP_SERVERS
+from .loop_requests import LoopPatch
 from .sampler import Sampler, ignore_errors
 from .server_requests import MODULES, ServerPatch
 from .stacks import StackFinder
@@ -129,11 +131,11 @@ def _patch(
     book: Book, classifier: Classifier, sampler: Sampler | None, undo: list[Callable[[], None]]
 ) -> None:
     """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
-    servers = ServerPatch(book)
+    servers, loops = ServerPatch(book), LoopPatch(book)
     flask_patch = FlaskPatch(book, classifier, servers.step_aside)
     items = ItemPatch(book, current_request)
     boots = BootPatch(book)
-    undo += [servers.remove, flask_patch.remove, items.remove, boots.remove]
+    undo += [servers.remove, loops.remove, flask_patch.remove, items.remove, boots.remove]
     actions = {"flask": flask_patch.apply, **dict.fromkeys(MODULES, servers.apply)}
 
     def patch_sqlalchemy(module: ModuleType) -> None:
@@ -182,6 +184,7 @@ def _patch(
         "sqlalchemy": patch_sqlalchemy,
         "starlette.applications": patch_starlette,
         "fastapi.routing": know_fastapi,
+        **dict.fromkeys(LOOP_SERVERS, loops.apply),
         **dict.fromkeys(ITEMS, items.apply),
         **dict.fromkeys(WORKERS, boots.apply),
     }

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -20,37 +20,6 @@ class SyncWorker:
         if seen == ("fails",):
             raise OSError("the client is gone")
         return current_request.get()
-
-
-class Found:
-    """What aiohttp's router says of a request: its route, which has no resource where none matches."""
-
-    def __init__(self, canonical: str | None) -> None:
-        self.route = self
-        self.resource = self if canonical is not None else None
-        self.canonical = canonical
-
-
-class UrlDispatcher:
-    """As much of aiohttp's router as is wrapped."""
-
-    async def resolve(self, message: Any) -> Found:
-        return Found(message.canonical)
-
-
-class RequestHandler:
-    """As much of aiohttp's server."""
-
-    async def _handle_request(self, message: Any, start_time: float, handler: Any) -> Any:
-        await UrlDispatcher().resolve(message)
-        return await handler(message)
-
-
-class Message(NamedTuple):
-    """A request, as aiohttp's server has it."""
-
-    method: str
-    canonical: str | None
 
 
 class RequestResponseCycle:
@@ -96,35 +65,6 @@ def test_server_patches_are_removed_for_a_framework_with_its_own(patch: ServerPa
     patch.apply(module("gunicorn.workers.sync", SyncWorker))
     assert SyncWorker.handle_request is original
     assert SyncWorker().handle_request() is None
-
-
-@pytest.mark.parametrize(
-    ("canonical", "label"), [("/items/{number}", "GET /items/<number>"), ("/", "GET /"), (None, None)]
-)
-def test_aiohttps_router_names_the_route_of_a_request(
-    patch: ServerPatch, canonical: str | None, label: str | None
-) -> None:
-    patch.apply(module("aiohttp.web_protocol", RequestHandler))
-    patch.apply(module("aiohttp.web_urldispatcher", UrlDispatcher))
-
-    async def handler(message: Message) -> Any:
-        request = current_request.get()
-        assert request is not None
-        assert (request.ended, request.task()) == (None, asyncio.current_task())
-        if message.method == "POST":
-            raise OSError("the client is gone")
-        return request
-
-    async def serve(method: str) -> Any:
-        try:
-            return await RequestHandler()._handle_request(Message(method, canonical), 0.0, handler)
-        finally:
-            assert current_request.get() is None
-
-    request = asyncio.run(serve("GET"))
-    assert (request.label, request.ended is not None) == (label, True)
-    with pytest.raises(OSError, match="the client is gone"):
-        asyncio.run(serve("POST"))
 
 
 def test_requests_of_asgi(patch: ServerPatch) -> None:
