@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .asked import left_beside, waits_beside
-from .frames import nothing
+from .frames import GENERATOR, nothing
 from .owners import TASK, owner_finder
 
 if TYPE_CHECKING:
@@ -103,6 +103,14 @@ def of_earlier_item(hold: Hold) -> bool:
     """Whether its thread runs another item by now, and has not used it in that one."""
     began = hold.owner.began
     return began is not None and hold.request is None and max(hold.taken, hold.used) < began
+
+
+def is_in_a_generator(hold: Hold) -> bool:
+    """Whether a task took a hold in a generator, as in a fixture or a dependency.
+
+    It is in the hands of whoever has the generator, and so may close it: in another task.
+    """
+    return hold.owner.kind == TASK and any(code.co_flags & GENERATOR for code in hold.stack.codes)
 
 
 def is_beside_request(hold: Hold) -> bool:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from .frames import attributes_of, local_of, variables_of
+from .frames import GENERATOR, attributes_of, local_of, variables_of
 
 if TYPE_CHECKING:
     import dis
@@ -19,7 +19,6 @@ ENTERS = "with"  # at the start of a block, of which `__enter__` is called
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 # From Python 3.13 on one instruction may store or load a variable, and load the next.
 _VARIABLES = ("STORE_FAST_LOAD_FAST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
-_GENERATORS = 0x20 | 0x200  # inspect.CO_GENERATOR, CO_ASYNC_GENERATOR
 _BEFORE_CALL = 8  # instructions between a method's name and its call, where no columns are known
 _MAX_PLACES = 2_000
 
@@ -292,7 +291,7 @@ def has_left(code: CodeType, lasti: int, offset: int) -> bool:
     """
     import dis  # noqa: PLC0415  # as below
 
-    if code.co_flags & _GENERATORS:
+    if code.co_flags & GENERATOR:
         return False
     items = list(dis.get_instructions(code))
     further, there = _further_or_raised(code, items), _number_at(items, offset)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MAX_STACK = 200
+GENERATOR = 0x20 | 0x200  # inspect.CO_GENERATOR, CO_ASYNC_GENERATOR
 COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 _IN_C = (GetSetDescriptorType, MemberDescriptorType)
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from .book import GC
+from .book import GC, is_in_a_generator
 from .call_sites import APPLICATION, LIBRARY
 from .calls import (
     awaited_at,
@@ -34,12 +34,12 @@ from .calls import (
     variables_read,
 )
 from .coroutines import chain_of
-from .frames import attributes_of, named_variables_of, stack_of
+from .frames import GENERATOR, attributes_of, named_variables_of, stack_of
 from .handed_on import NOT_NEAR, carries
 from .owners import CALLBACKS, TASK, TIMERS, frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import CodeType, FrameType
 
     from .book import Hold
@@ -203,6 +203,8 @@ class Wait(NamedTuple):
             code: (site.line, offset)
             for site, code, offset in zip(stack.sites, stack.codes, stack.offsets, strict=False)
         }
+        if is_in_a_generator(hold) and not self._runs_generator_of(stack.codes):
+            return []
         is_over = False  # the call that has taken it
         try:
             for number, (frame, at) in enumerate(self.places):
@@ -224,6 +226,11 @@ class Wait(NamedTuple):
         except Exception:  # what changes while it is read is not seen
             return []
         return []
+
+    def _runs_generator_of(self, codes: Iterable[CodeType]) -> bool:
+        """Whether all generators in which a hold was taken are still at it: nobody else has them in hands."""
+        running = {frame.f_code for frame, _ in self.places}
+        return all(code in running for code in codes if code.co_flags & GENERATOR)
 
     def may_be_of_a_job(self, places: list[Place]) -> bool:
         """Whether the rounds of the outermost place, of `places`, may be those of a single job.

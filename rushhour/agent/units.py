@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .book import of_earlier_item
+from .book import is_in_a_generator, of_earlier_item
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
 from .coroutines import chain_of
 from .frames import Uninterrupted
@@ -174,7 +174,10 @@ class Units:
         latest, why = max(hold.taken, hold.used), OWNER_ENDED
         for owner in {hold.owner, *others.values()}:
             if has_ended(owner, now):
-                if owner is hold.owner and not handed_on and (owner.result_carries or self._is_helper(owner)):
+                if owner is hold.owner and (
+                    is_in_a_generator(hold)
+                    or (not handed_on and (owner.result_carries or self._is_helper(owner)))
+                ):
                     return None
                 since = owner.ended or now
             else:

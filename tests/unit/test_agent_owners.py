@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rushhour.agent.book import Hold
-from rushhour.agent.call_sites import UNKNOWN, Classifier
+from rushhour.agent.call_sites import UNKNOWN, Classifier, Stack
 from rushhour.agent.owners import TASK, THREAD, Owner, has_ended, owner_finder
 from rushhour.agent.units import AFTER_S, AFTER_UNUSED_S, OWNER_ENDED, Units
 from rushhour.agent.uses import ASKER, USER
@@ -131,6 +131,34 @@ def test_a_task_that_is_kept_has_ended_when_it_is_done() -> None:
         assert lost_after(owners[0]) == OWNER_ENDED
 
     asyncio.run(main())
+
+
+def stack_in(*functions: Any) -> Stack:
+    codes = tuple(function.__code__ for function in functions)
+    return Stack((), codes, ())
+
+
+def test_what_a_task_took_in_a_generator_is_in_the_hands_of_whoever_closes_that() -> None:
+    """Another task may, as with the fixtures of pytest-asyncio, or an exit stack that a task has filled."""
+
+    async def scope() -> AsyncIterator[None]:
+        yield
+
+    async def opens() -> None: ...
+
+    for kind, functions, lost in (
+        (TASK, (scope, opens), None),
+        (TASK, (opens, scope), None),
+        (TASK, (opens,), OWNER_ENDED),
+        (THREAD, (scope, opens), OWNER_ENDED),
+    ):
+        owner = ended_owner()
+        owner.kind = kind
+        hold, units = a_hold(owner, 0.5), Units(Classifier())
+        hold.stack = stack_in(*functions)
+        hold.others = {USER: owner}  # it makes no difference that a task that has ended used it
+        units.look([hold], 9.0)
+        assert hold.lost == lost
 
 
 def test_a_task_of_a_library_only_fetched_what_another_task_uses() -> None:

@@ -472,6 +472,18 @@ async def task_waits_for_an_answer_of_a_library(items: asyncio.Queue[int], take:
         take()
 
 
+async def task_hands_on_the_generator_that_has_it(items: asyncio.Queue[int], take: Take) -> None:
+    async def scope() -> AsyncIterator[Session]:
+        yield take()
+
+    others = asyncio.Queue[object]()
+    while True:
+        await items.get()
+        generator = scope()
+        await anext(generator)
+        others.put_nowait(generator)
+
+
 async def task_keeps_it(items: asyncio.Queue[int], take: Take) -> None:
     session = take()
     while True:
@@ -781,6 +793,7 @@ def test_one_that_the_second_round_uses_was_not_left_out() -> None:
         (task_leaves_what_a_stream_of_anyio_gave_it, OWNER_IDLE),
         (task_leaves_what_it_popped_from_redis, OWNER_IDLE),
         (task_waits_for_an_answer_of_a_library, None),
+        (task_hands_on_the_generator_that_has_it, None),
         (task_keeps_it, None),
         (task_is_at_work, None),
     ],
