@@ -252,30 +252,34 @@ def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
 
     here, there = _offset_at(code, lasti), _offset_at(code, offset)
     now = next((_line_of(item) for item in dis.get_instructions(code) if item.offset == here), None)
-    around = [(head, body) for head, body in _loops_of(code) if here in body and there in body]
+    around = [body for _, body in _loops_of(code) if here in body and there in body]
     if now is None or not around:
         return False
-    return (line, offset) > (now, lasti) or any(_ends_round(code, lasti, head, body) for head, body in around)
+    return (line, offset) > (now, lasti) or any(_ends_round(code, lasti, body) for body in around)
 
 
-def _ends_round(code: CodeType, lasti: int, head: int, loop: frozenset[int]) -> bool:
+def _ends_round(code: CodeType, lasti: int, loop: frozenset[int]) -> bool:
     """Whether a loop, after what an instruction returns, does no more than begin a round that uses it.
 
-    What only the loop's condition reads may say how this round went.
+    What only the loop's condition reads, or a first line that may leave it, may say how this round went.
     """
     import dis  # noqa: PLC0415  # as below
 
     items = list(dis.get_instructions(code))
     further, at = _further(items), _number_at(items, lasti)
-    lines = {_line_of(items[at]), _line_of(items[head])}
+    lines = [_line_of(item) for item in items]
+    inside = [number for number, item in enumerate(items) if item.offset in loop]
+    back = {lines[one] for one in inside if one > at and any(other <= at for other in further[one])}
+    leaves = {lines[one] for one in inside if any(items[other].offset not in loop for other in further[one])}
     seen, ahead, kept, begins = {at}, list(further[at]), set[str](), set[int]()
     while ahead:
         number = ahead.pop()
         if number in seen or items[number].offset not in loop:
             continue
         seen.add(number)
-        if _line_of(items[number]) in lines:
-            kept.update(_set_by(items[number]))
+        after = number > at or items[number].opname in _AWAITS
+        if lines[number] in ({lines[at], *back} if after else leaves):
+            kept.update(_set_by(items[number]) if after else ())
             ahead += further[number]
         else:
             begins.add(number)

@@ -106,6 +106,27 @@ def leaves_it_and_asks_at_the_end_of_a_round(items: Any, take: Take) -> None:
         item = items.get()
 
 
+def leaves_it_and_asks_at_the_end_of_an_endless_round(items: Any, take: Take) -> None:
+    item = items.get()
+    while True:
+        if item is None:
+            break
+        take().info["item"] = item
+        item = items.get()
+
+
+def leaves_it_and_asks_at_the_end_of_a_line(items: Any, take: Take) -> None:
+    work = compiled(
+        "def work(items, take):\n"
+        "    item = items.get()\n"
+        "    while item is not None:\n"
+        "        take().info['item'] = item; item = items.get()\n",
+        "/srv/app/work.py",
+        "work",
+    )
+    work(items, take)
+
+
 def leaves_it_and_asks_through_a_function(items: Any, take: Take) -> None:
     def ask() -> int:
         while True:
@@ -279,6 +300,15 @@ def waits_for_how_it_went(items: Any, take: Take) -> None:
         goes_on = items.get()
 
 
+def waits_for_how_it_went_in_an_endless_loop(items: Any, take: Take) -> None:
+    goes_on = 1
+    while True:
+        if not goes_on:
+            break
+        take()
+        goes_on = items.get()
+
+
 def waits_for_a_result_in_a_function(items: Any, take: Take) -> None:
     def result() -> int:
         return int(items.get())
@@ -360,6 +390,8 @@ LEFT = (
     leaves_it_while_it_names_its_items,
     leaves_it_over_a_generator,
     leaves_it_and_asks_at_the_end_of_a_round,
+    leaves_it_and_asks_at_the_end_of_an_endless_round,
+    leaves_it_and_asks_at_the_end_of_a_line,
     leaves_it_and_asks_through_a_function,
     leaves_it_in_a_function_that_does_a_round,
     leaves_it_and_waits_for_a_signal,
@@ -377,6 +409,7 @@ KEPT = (
     waits_within_a_round,
     waits_with_one_in_hands,
     waits_for_how_it_went,
+    waits_for_how_it_went_in_an_endless_loop,
     waits_for_a_result_in_a_function,
     waits_in_a_function_that_has_it_in_hands,
     does_two_things_one_after_another,
