@@ -52,6 +52,7 @@ _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.j
 MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has its turn
 _MAX_FRAMES = 40  # further in than the service's own
 _ENDS = frozenset({"commit", "rollback", "close", "remove"})
+_ENDS_BY_NAME = _ENDS - {"close"}  # of whatever has such a method; files and answers have that one
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 # Where one waits for an item: a function, and the ends of files.
 _GETS = {
@@ -122,7 +123,7 @@ class Rounds:
                 # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
                 # results of others. One that was used in the next round was kept from one to the next, unless
                 # these are the rounds of a single job, or of one that says itself when its session is over.
-                if wait is not None and (wait.may_be_of_a_job(places) or wait.gives_back(places)):
+                if wait is not None and (wait.may_be_of_a_job(places) or wait.gives_back(hold, places)):
                     continue
                 since.setdefault(hold, now)
                 if hold.used > since[hold]:
@@ -247,12 +248,16 @@ class Wait(NamedTuple):
         except Exception:  # as above
             return True
 
-    def gives_back(self, places: list[Place]) -> bool:
+    def gives_back(self, hold: Hold, places: list[Place]) -> bool:
         """Whether these functions may yet end a session's transaction, or their callers once they return.
 
+        So may a function that took the hold, in a later round: of that one only the names can be read.
         Never raises.
         """
         frame, at = places[-1]
+        here = {other.f_code for other, _ in self.places}
+        if any(code not in here and not _ENDS_BY_NAME.isdisjoint(code.co_names) for code in hold.stack.codes):
+            return True
         try:
             ahead = places if never_returns(frame.f_code, at) else self.places
         except Exception:  # as above

@@ -656,6 +656,19 @@ def commits_in_batches(items: Any, take: Take) -> None:
             REGISTRY.commit()
 
 
+def commits_in_batches_further_in(items: Any, take: Take) -> None:
+    seen = list[int]()
+
+    def handle(item: int) -> None:
+        take()
+        seen.append(item)
+        if len(seen) % 9 == 8:
+            REGISTRY.commit()
+
+    while True:
+        handle(items.get())
+
+
 def removes_it_after_its_rounds(items: Any, take: Take) -> None:
     for _ in iter(items.get, None):
         take()
@@ -688,6 +701,7 @@ def removes_it_if_it_fails(items: Any, take: Take) -> None:
         (leaves_it_in_an_executor, OWNER_IDLE),
         (removes_it_if_it_fails, OWNER_IDLE),
         (commits_in_batches, None),
+        (commits_in_batches_further_in, None),
         (removes_it_after_its_rounds, None),
         (removes_it_after_the_rounds_of_a_function, None),
         (removes_nothing, OWNER_IDLE),
