@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .call_sites import AGENT, APPLICATION
-from .calls import loops_around
+from .flow import loops_around
 from .frames import attributes_of, local_of
 from .inside import behind_the_wait, waits_in_a_library
 from .locks import add_furthest, instructions_of, sleeps

@@ -21,19 +21,16 @@ from weakref import WeakKeyDictionary
 
 from .book import GC, is_in_a_generator
 from .call_sites import APPLICATION, LIBRARY
-from .calls import (
-    awaited_at,
-    called_at,
+from .calls import awaited_at, called_at, iterates, methods_named
+from .coroutines import chain_of
+from .flow import (
     comes_round,
     has_left,
     is_same_call,
-    iterates,
     loops_around,
-    methods_named,
     never_returns,
     variables_read,
 )
-from .coroutines import chain_of
 from .frames import GENERATOR, attributes_of, named_variables_of, stack_of
 from .handed_on import NOT_NEAR, carries
 from .owners import CALLBACKS, TASK, TIMERS, frame_of

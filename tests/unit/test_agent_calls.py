@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, loops_around, receiver_of
+from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, receiver_of
+from rushhour.agent.flow import loops_around
 
 DEADLINE_S = 10.0
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from rushhour.agent.book import CLOSE, GC, Hold
 from rushhour.agent.call_sites import Classifier, Site, Stack
-from rushhour.agent.calls import comes_round, variables_read
+from rushhour.agent.flow import comes_round, variables_read
 from rushhour.agent.frames import stack_of
 from rushhour.agent.owners import CALLBACKS, TIMERS, owner_finder
 from rushhour.agent.rounds import MAX_LOOKS, Wait, is_between_callbacks, wait_for_items
