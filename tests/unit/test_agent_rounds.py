@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, pairwise
-from typing import Any
+from types import FrameType
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy.orm import Session
@@ -148,7 +149,7 @@ def leaves_it_and_waits_for_a_signal(items: Any, take: Take) -> None:
         with items.not_empty:
             while not items.queue:
                 items.not_empty.wait()
-            return int(items.queue.popleft())
+            return int(items._get())
 
     while True:
         item = next_item()
@@ -559,12 +560,37 @@ class Taking:
         return [hold.lost for hold in self.holds]
 
 
+class Items(queue.Queue[int]):
+    """A queue that ends the thread which takes an item from it, once there are no more."""
+
+    over = False
+
+    def _get(self) -> int:
+        if self.over:
+            raise SystemExit
+        return super()._get()
+
+
 class Loop:
     """A thread that runs a loop, and waits for its next item after each step."""
 
+    all: ClassVar[list["Loop"]] = []
+
     def __init__(self, work: Any) -> None:
-        self.items, self.taking = queue.Queue[int](), Taking()
-        threading.Thread(target=work, args=(self.items, self.taking), daemon=True).start()
+        self.items, self.taking = Items(), Taking()
+        self.thread = threading.Thread(target=self.run, args=(work,), daemon=True)
+        self.thread.start()
+        self.all.append(self)
+
+    def run(self, work: Any) -> None:
+        with suppress(SystemExit):
+            work(self.items, self.taking)
+
+    def end(self) -> None:
+        self.items.over = True
+        self.items.put(1)
+        self.thread.join(DEADLINE_S)
+        assert not self.thread.is_alive()
 
     def step(self, item: int = 1) -> None:
         self.items.put(item)
@@ -572,6 +598,13 @@ class Loop:
         while self.items.queue or not self.items.not_empty._waiters:  # type: ignore[attr-defined]  # not in its stubs
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def no_loop_goes_on() -> Iterator[None]:
+    yield
+    while Loop.all:
+        Loop.all.pop().end()
 
 
 @pytest.mark.parametrize("work", LEFT)
@@ -733,40 +766,47 @@ def test_a_threads_session_is_left_out_if_the_next_round_uses_it_unless_a_job_ma
     assert loop.taking.lost(6.0)[0] == lost
 
 
-def of_a_simple_queue() -> Any:
-    return queue.SimpleQueue[int]().get
+Waited = tuple[Callable[[], object], Callable[[], object]]  # what waits, and what ends that
 
 
-def of_another_process() -> Any:
-    return multiprocessing.Queue().get
+def of_a_simple_queue() -> Waited:
+    items = queue.SimpleQueue[int]()
+    return items.get, lambda: items.put(1)
 
 
-def of_an_event() -> Any:
-    return threading.Event().wait
+def of_another_process() -> Waited:
+    items = multiprocessing.Queue()  # type: ignore[var-annotated]  # of anything
+    return items.get, lambda: items.put(1)
 
 
-def of_a_future() -> Any:
-    return Future[int]().result
+def of_an_event() -> Waited:
+    event = threading.Event()
+    return event.wait, event.set
 
 
-def of_a_socket() -> Any:
+def of_a_future() -> Waited:
+    future = Future[int]()
+    return future.result, lambda: future.set_result(1)
+
+
+def of_a_socket() -> Waited:
     ours, theirs = socket.socketpair()
 
     def ask() -> None:
         with ours, theirs:
             ours.recv(1)
 
-    return ask
+    return ask, lambda: theirs.send(b"1")
 
 
-def of_readiness() -> Any:
+def of_readiness() -> Waited:
     ours, theirs = socket.socketpair()
 
     def ask() -> None:
         with ours, theirs:
             select.select([ours], [], [])
 
-    return ask
+    return ask, lambda: theirs.send(b"1")
 
 
 @pytest.mark.parametrize(
@@ -780,18 +820,26 @@ def of_readiness() -> Any:
         (of_readiness, False, False),
     ],
 )
-def test_what_a_loop_waits_for(of: Any, waits: bool, is_for_an_item: bool) -> None:
-    get = of()
+def test_what_a_loop_waits_for(of: Callable[[], Waited], waits: bool, is_for_an_item: bool) -> None:
+    get, end = of()
     thread = threading.Thread(target=lambda: get(), daemon=True)  # noqa: PLW0108  # a function of its own
     thread.start()
     assert thread.ident is not None
 
-    def wait() -> Wait:
-        return wait_for_items(stack_of(sys._current_frames()[thread.ident or 0]), Classifier())
+    def stack() -> list[FrameType]:
+        return stack_of(sys._current_frames().get(thread.ident or 0))
 
-    if waits:
-        assert came_true(lambda: wait().places, DEADLINE_S)
+    def wait() -> Wait:
+        return wait_for_items(stack(), Classifier())
+
+    functions = {"ask", "result"}
+    assert came_true(
+        lambda: wait().places if waits else any(frame.f_code.co_name in functions for frame in stack()),
+        DEADLINE_S,
+    )
     found = wait()
+    end()
+    thread.join(DEADLINE_S)
     assert (bool(found.places), found.is_for_an_item) == (waits, is_for_an_item)
 
 
