@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from itertools import count, pairwise
+from itertools import count, cycle, pairwise
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -328,6 +328,24 @@ def waits_in_a_function_that_has_it_in_hands(items: Any, take: Take) -> None:
         round_of(Worker(items, take))
 
 
+def takes_and_waits_in_the_same_call(items: Any, take: Take) -> None:
+    for step in cycle((take, items.get)):
+        step()
+
+
+def is_called_back_by_a_library_for_an_answer(items: Any, take: Take) -> None:
+    call = compiled(
+        "def call(back):\n    return back()\n", "/srv/venv/lib/python3.11/site-packages/rpc.py", "call"
+    )
+
+    def answer() -> int:
+        return int(items.get())
+
+    while True:
+        call(answer)
+        take()
+
+
 def does_two_things_one_after_another(items: Any, take: Take) -> None:
     worker = Worker(items, take)
     worker.does_a_round()
@@ -413,6 +431,8 @@ KEPT = (
     waits_for_how_it_went_in_an_endless_loop,
     waits_for_a_result_in_a_function,
     waits_in_a_function_that_has_it_in_hands,
+    takes_and_waits_in_the_same_call,
+    is_called_back_by_a_library_for_an_answer,
     does_two_things_one_after_another,
     keeps_it_in_what_it_calls_for_each_round,
     keeps_each_in_a_generator_of_its_own,
