@@ -1,8 +1,9 @@
 """Computes signals of servers that are slow or do not answer (pure)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
@@ -18,6 +19,7 @@ SAMPLED_EVERY_S: Final = 1.0
 WRITTEN_EVERY_S: Final = 1.0  # histograms of times
 LOCK: Final = "Lock:"  # waits, as pg_stat_activity names them
 STANDBY: Final = "IPC:SyncRep"
+CONFLICT: Final = "recovery_conflict"  # as in observe/logs.py
 _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap between two samples
 
 
@@ -34,7 +36,7 @@ class BackendSignals:
     last_error: str
     unanswered_s: float  # at least two requests waited for it, whose backends waited for them
     unanswered_max: int
-    lost: int  # errors in the service's log that say that a server went away, whichever
+    lost: int  # errors in the service's log that say that a server went away, without recovery conflicts
     dragged: Mapping[
         str, int
     ]  # pool of another server -> connections held by requests that waited for this one
@@ -50,6 +52,9 @@ class BackendSignals:
     slow_creates_ran: int
     unanswered_ran_s: float
     unanswered_of: frozenset[int]  # the processes whose requests were not answered
+    conflicts: Mapping[str, int]  # kind -> statements and sessions that it ended, to replay the primary's WAL
+    replay_waited_s: float  # that did not go on, because of a read
+    replay_waited_for: frozenset[str]  # as the server names it: "IPC:RecoveryConflictSnapshot"
 
 
 def backend_signals(
@@ -58,11 +63,14 @@ def backend_signals(
     """Compute the signals of each server that was observed or has a pool."""
     if window is None:
         return ()
-    lost = sum(
-        int(event.detail.get("kinds", {}).get("backend_lost", 0))
-        for event in history.events
-        if event.name == f.LOG_ERRORS and event.t_s >= window.load_started_s
-    )
+    observed = defaultdict(list)
+    for server in history.servers:
+        if window.load_started_s <= server.t_s <= window.end_s:
+            observed[server.server].append(server)
+    conflicts = {name: _conflicts(samples) for name, samples in observed.items()}
+    # Whose idle session a replica ends may read no more than that the server closed the connection.
+    ended = sum(sum(kinds.values()) for kinds in conflicts.values()) - _logged(history, window, CONFLICT)
+    lost = max(0, _logged(history, window, "backend_lost") - max(0, ended))
     pools = {f.server_of(sample.pool) for sample in history.pools}
     names = sorted({sample.server for sample in history.servers} | pools)
     full = {
@@ -70,25 +78,53 @@ def backend_signals(
         for sample in history.pools
         if sample.capacity and sample.checked_out >= sample.capacity
     }
-    return tuple(_of_server(history, window, name, full=full, lost=lost, stood=stood) for name in names)
+    return tuple(
+        _of_server(
+            history,
+            window,
+            name,
+            observed[name],
+            full=full,
+            lost=lost,
+            stood=stood,
+            conflicts=conflicts.get(name, {}),
+        )
+        for name in names
+    )
+
+
+def _logged(history: History, window: Window, kind: str) -> int:
+    """Count the errors of a kind (of KINDS in observe/logs.py) in the service's log since the load began."""
+    return sum(
+        int(event.detail.get("kinds", {}).get(kind, 0))
+        for event in history.events
+        if event.name == f.LOG_ERRORS and event.t_s >= window.load_started_s
+    )
+
+
+def _conflicts(samples: Sequence[f.ServerSample]) -> dict[str, int]:
+    """Count the recovery conflicts from the first sample to the last; a server's restart counts from zero."""
+    found: Counter[str] = Counter()
+    answered = [sample.conflicts_by_kind for sample in samples if sample.error is None]
+    for before, after in pairwise(answered):
+        for kind, count in after.items():
+            found[kind] += max(0, count - before.get(kind, 0))
+    return {kind: count for kind, count in sorted(found.items()) if count}
 
 
 def _of_server(
     history: History,
     window: Window,
     name: str,
+    servers: list[f.ServerSample],
     *,
     full: set[str],
     lost: int,
     stood: Mapping[int, Standstills],
+    conflicts: Mapping[str, int],
 ) -> BackendSignals:
     samples = [
         sample for sample in history.pools if f.server_of(sample.pool) == name and sample.t_s <= window.end_s
-    ]
-    servers = [
-        sample
-        for sample in history.servers
-        if sample.server == name and window.load_started_s <= sample.t_s <= window.end_s
     ]
     creates: Counter[int] = Counter()
     slow: set[int] = set()
@@ -137,6 +173,9 @@ def _of_server(
             ((one.t_s, one.count >= 2) for one in lost_answers),
             lambda from_s, to_s: max(stood.get(pid, NONE).ran_s(from_s, to_s) for pid in waited),
         ),
+        conflicts=conflicts,
+        replay_waited_s=_longest_s((sample.t_s, sample.replay_wait is not None) for sample in servers),
+        replay_waited_for=frozenset(sample.replay_wait for sample in servers if sample.replay_wait),
     )
 
 

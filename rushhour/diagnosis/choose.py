@@ -13,6 +13,7 @@ from rushhour.diagnosis import (
     held_while_streaming,
     nested_checkout,
     own_lock_chain,
+    recovery_conflicts,
     saturation,
     scope_never_removed,
     server_limit,
@@ -176,6 +177,7 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
             "open there: what wants a lock against them never gets it (on a replica, replay of a vacuum or "
             "of a change of the schema), and every later query of that table waits behind it"
         )
+    found += [*recovery_conflicts.ended(signals), *recovery_conflicts.replay_waited(signals)]
     if shared_session.collisions(signals) and not shared_session.may_explain(signals):
         found.append(shared_session.says(signals))
     if metrics.retries and metrics.all.requests and metrics.retries >= RETRY_SHARE * metrics.all.requests:
@@ -242,6 +244,12 @@ def _none(
     ]
     if shared_session.collisions(signals):
         evidence.append(Evidence("sessions", shared_session.says(signals), source=shared_session.SOURCE))
+    evidence += [
+        Evidence("replay", says, source=recovery_conflicts.SOURCE_WAITS)
+        for says in recovery_conflicts.replay_waited(signals)
+    ]
+    if any(recovery_conflicts.ended(signals)):
+        fix = f"{fix} {recovery_conflicts.FIX}".strip()
     evidence += [*(doubt.as_evidence("none") for doubt in doubts), *ruled_out]
     return Diagnosis(
         "none", believed(confidence, doubts), summary, fix, evidence=tuple(evidence), call_sites=sites

@@ -87,8 +87,10 @@ class LockSignals:
             return "a prepared transaction" if self.others else ""
         [((pid, name), _)] = ends.most_common(1)
         alike = any(other.alike for other in self.others if other.last.blocked_by == pid)
+        if name == f.REPLAY:
+            return f"a session of the primary, which this server replays (startup, pid {pid})"
         also = ", which calls itself as the service's own sessions do" if alike else ""
-        return f"{name or 'a session'} (pid {pid}{also})"
+        return program(name, f"{pid}{also}")
 
     @property
     def alike(self) -> bool:
@@ -101,6 +103,13 @@ class LockSignals:
     def unknown(self) -> bool:
         """Whether most ends look like the waiters, so that their program cannot be named from outside."""
         return sum(chain.alike for chain in self.chains) * 2 > len(self.chains)
+
+
+def program(name: str | None, pid: int | str) -> str:
+    """Describe a backend by the name of its program, and its pid."""
+    if name == f.REPLAY:
+        return f"the replay of the primary's WAL (startup, pid {pid})"
+    return f"{name or 'a session'} (pid {pid})"
 
 
 def lock_signals(
@@ -196,6 +205,8 @@ def _chains(
     }
     cyclic = _cyclic(idle_ends, held)
     for pid, found in ends.items():
+        if waits[pid][0].name == f.REPLAY:
+            continue  # it is no connection: it counts by those who wait behind it
         through = _through(pid, waits, known)
         for last in found:
             blocker = held.get(last.blocked_by)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from rushhour.diagnosis.lock_chains import program
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
 from rushhour.diagnosis.pressure import server_samples
 from rushhour.diagnosis.signals import Signals
@@ -71,7 +72,7 @@ def through_others(signals: Signals, history: History) -> Iterator[Objection]:
     del history
     chains = [chain for locks in signals.locks for chain in locks.chains]
     names = Counter(
-        f"{chain.through.name or 'a session'} (pid {chain.through.pid})"
+        program(chain.through.name, chain.through.pid)
         for chain in chains
         if chain.own and chain.through is not None
     )

@@ -9,7 +9,7 @@ table.
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from rushhour.diagnosis import blocked_worker
+from rushhour.diagnosis import blocked_worker, recovery_conflicts
 from rushhour.diagnosis import objections_forks as forks
 from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
@@ -211,6 +211,13 @@ def _logged(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the service", says, "events.jsonl log_errors.kinds", "likely")
 
 
+def _reads_ended(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: a replica ended reads, whatever became of them."""
+    del history
+    for says in recovery_conflicts.ended(signals):
+        yield Objection("the servers", says, recovery_conflicts.SOURCE, "likely")
+
+
 def _unexplained(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that nothing is wrong: a full pool had a queue, and no rule says why."""
     del history
@@ -289,7 +296,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "server-limit": (_full_pools,),
     "none": (
-        *(_unexplained, _logged, leaks.counted_leaked),
+        *(_unexplained, _logged, _reads_ended, leaks.counted_leaked),
         *(leaks.left_open, leaks.ended_holding, leaks.killed_unseen, leaks.silent_agent),
         *(_no_load, _failed_answers, _slow_answers),
     ),

@@ -35,6 +35,8 @@ KINDS: Final = {
         r"concurrent operations are not permitted|is already in progress|another operation is in progress",
         re.I,
     ),
+    # A replica that is well ends reads in the way of the primary's WAL: a statement, or an idle session.
+    "recovery_conflict": re.compile(r"due to conflict with recovery", re.I),
     # A session that the server ends because its client let it idle for too long says nothing of the server.
     "backend_lost": re.compile(
         r"closed the connection unexpectedly|terminating connection(?! due to (?:idle|transaction))"

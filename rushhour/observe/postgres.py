@@ -14,7 +14,9 @@ DEADLINE_S: Final = 2.0  # a sample takes at most this long
 
 # pg_blocking_pids briefly takes all locks of the lock manager, so it is called only for waiting backends.
 # One round trip. The views are read once each; every column is in PostgreSQL 14 to 18.
-# pg_stat_database.conflicts is the sum of pg_stat_database_conflicts, whose columns differ between versions.
+# The columns of pg_stat_database_conflicts differ between versions, so they are read by their names.
+# A replica's startup process replays the primary's WAL, and waits for reads that are in its way.
+# pg_blocking_pids does not say for which. It takes only ACCESS EXCLUSIVE locks, which wait for any other.
 # On the primary a sample is a heartbeat too: it commits an empty message. Without commits the end of WAL may
 # stay for seconds in the middle of a record, which a replica cannot replay and which is not lag.
 # The end of WAL on the primary, as known to the replica, is the receiver's latest_end_lsn. The receiver's row
@@ -54,7 +56,13 @@ SELECT
   (SELECT ending - '0/0' FROM wal)::int8,
   (SELECT replayed - '0/0' FROM wal)::int8,
   extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
-  (SELECT sum(conflicts) FROM pg_stat_database)::int8,
+  (SELECT coalesce(json_object_agg(kind, n), '{}')
+     FROM (SELECT substr(key, length('confl_') + 1) AS kind, sum(value::int8) AS n
+             FROM pg_stat_database_conflicts AS conflicts, jsonb_each_text(to_jsonb(conflicts))
+            WHERE key LIKE 'confl\_%' GROUP BY key HAVING sum(value::int8) > 0) AS by_kind),
+  (SELECT wait_event_type || ':' || wait_event FROM sessions
+    WHERE backend_type = 'startup'
+      AND (wait_event_type IN ('Lock', 'BufferPin') OR wait_event LIKE 'RecoveryConflict%')),
   (SELECT sum(xact_commit) FROM pg_stat_database)::int8,
   (SELECT sum(xact_rollback) FROM pg_stat_database)::int8,
   (SELECT coalesce(json_agg(json_build_array(
@@ -70,8 +78,19 @@ SELECT
        substring(waiter.query from
          '(?i)^\s*(?:lock\s+table|update|insert\s+into|delete\s+from)\s+(?:only\s+)?([[:alnum:]_".]+)')
      )), '[]')
-     FROM (SELECT * FROM others WHERE wait_event_type = 'Lock' ORDER BY query_start LIMIT 50) AS waiter
-     CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(waiter.pid)) AS pid) AS blocker
+     FROM (SELECT * FROM sessions
+            WHERE wait_event_type = 'Lock'
+              AND (backend_type = 'client backend' AND NOT own OR backend_type = 'startup')
+            ORDER BY query_start NULLS FIRST LIMIT 50) AS waiter
+     CROSS JOIN LATERAL (
+       SELECT unnest(pg_blocking_pids(waiter.pid)) AS pid
+       UNION
+       SELECT holder.pid FROM pg_locks AS wanted JOIN pg_locks AS holder
+           ON holder.granted AND holder.pid <> wanted.pid
+          AND (holder.locktype, holder.database, holder.relation)
+            = (wanted.locktype, wanted.database, wanted.relation)
+        WHERE waiter.backend_type = 'startup' AND wanted.pid = waiter.pid AND NOT wanted.granted
+     ) AS blocker
      LEFT JOIN sessions AS held ON held.pid = blocker.pid),
   CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'rushhour', '') END
 """
@@ -105,8 +124,8 @@ class ServerSampler:
     def _read(self, row: tuple[Any, ...]) -> ServerSample:
         (
             max_connections, reserved, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
-            in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks, backends,
-            lock_waits, _heartbeat,
+            in_recovery, streaming, end, replayed, commit_age_s, conflicts, replay_wait, commits, rollbacks,
+            backends, lock_waits, _heartbeat,
         ) = row  # fmt: skip
         lag_s = lag_bytes = None
         if in_recovery and replayed is not None:
@@ -126,7 +145,9 @@ class ServerSampler:
             streaming=streaming,
             lag_s=lag_s,
             lag_bytes=lag_bytes,
-            conflicts=conflicts,
+            conflicts=sum(conflicts.values()),
+            conflicts_by_kind=conflicts,
+            replay_wait=replay_wait,
             commits=commits,
             rollbacks=rollbacks,
             backends=tuple(Backend(pid, state, wait, age or 0.0) for pid, state, wait, age in backends),

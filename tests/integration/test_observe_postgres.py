@@ -6,8 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
@@ -16,10 +18,11 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
 
 from rushhour.observe.link import Link
+from rushhour.observe.logs import kind_of
 from rushhour.observe.postgres import DEADLINE_S, ServerSampler
 from rushhour.process.guard import Guard
 from rushhour.rundir import RunDir
-from rushhour.rundir.facts import ServerSample
+from rushhour.rundir.facts import REPLAY, ServerSample
 from rushhour.stack import Server
 from rushhour.stack.postgres.bare import BareServer, bare_server
 from rushhour.stack.processes.stack import EmbeddedStack
@@ -105,6 +108,7 @@ def test_a_quiet_primary(sampler: ServerSampler) -> None:
     assert (sample.states, sample.waits) == ({}, {})
     assert (sample.max_connections, sample.reserved) == (MAX_CONNECTIONS, 5)
     assert (sample.in_recovery, sample.streaming, sample.conflicts) == (False, False, 0)
+    assert (sample.conflicts_by_kind, sample.replay_wait) == ({}, None)
     assert (sample.oldest_xact_s, sample.oldest_idle_in_xact_s) == (None, None)
     assert (sample.lag_s, sample.lag_bytes) == (None, None)
     assert sample.commits is not None
@@ -235,23 +239,143 @@ def test_a_server_that_accepts_and_says_nothing_costs_one_deadline() -> None:
     assert re.fullmatch(r"waited ([2-9]|\d\d+)\.\d s for the connection to open", error or "")
 
 
-def test_a_replica_streams_falls_behind_and_catches_up(guard: Guard, cache: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pair(
+    guard: Guard, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server]]:
+    """A primary and its streaming replica, with a table of a hundred rows."""
+    root = tmp_path_factory.mktemp("pair")
     stack = EmbeddedStack(guard, cache=cache, seeder=RowsSeeder())
-    with stack.up(subject(tmp_path), RunDir(tmp_path), quiet) as running:
-        on_primary, on_replica = (ServerSampler(server, time.monotonic) for server in running.servers)
-        with closing(on_primary), closing(on_replica):
-            assert until(on_primary, lambda sample: sample.streaming is True).in_recovery is False
+    with stack.up(subject(root), RunDir(root), quiet) as running:
+        primary, replica = running.servers
+        yield primary, replica
+
+
+@contextmanager
+def session_on(server: Server, **options: object) -> Iterator[Connection]:
+    """A superuser's session that passes for the service's."""
+    with closing(psycopg2.connect(server.admin_dsn, application_name="service")) as connection:
+        connection.set_session(**options)
+        yield connection
+
+
+def ask(connection: Connection, *statements: str) -> Any:
+    """The first column of the last one's first row; None without."""
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        row = cursor.fetchone() if cursor.description else None
+    return None if row is None else row[0]
+
+
+def came_true(what: str, condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {SOON_S} s: {what}"
+        time.sleep(0.02)
+
+
+def test_a_replica_streams_falls_behind_and_catches_up(pair: tuple[Server, Server]) -> None:
+    on_primary, on_replica = (ServerSampler(server, time.monotonic) for server in pair)
+    with closing(on_primary), closing(on_replica):
+        assert until(on_primary, lambda sample: sample.streaming is True).in_recovery is False
+        level = until(on_replica, lambda sample: sample.lag_bytes == 0)
+        assert (level.in_recovery, level.streaming, level.lag_s) == (True, True, 0.0)
+        with session_on(pair[0], autocommit=True) as primary, session_on(pair[1]) as replica:
+            ask(replica, "SELECT pg_wal_replay_pause()")
+            ask(primary, "CREATE TABLE late AS SELECT generate_series(1, 1000) AS id")
+            behind = until(on_replica, lambda sample: (sample.lag_s or 0) > 0.3)
+            assert behind.lag_bytes is not None
+            assert behind.lag_bytes > 10_000
+            ask(replica, "SELECT pg_wal_replay_resume()")
             level = until(on_replica, lambda sample: sample.lag_bytes == 0)
-            assert (level.in_recovery, level.streaming, level.lag_s) == (True, True, 0.0)
-            primary, replica = (psycopg2.connect(server.admin_dsn) for server in running.servers)
-            with closing(primary), closing(replica):
-                primary.autocommit = replica.autocommit = True
-                with primary.cursor() as writes, replica.cursor() as replays:
-                    replays.execute("SELECT pg_wal_replay_pause()")
-                    writes.execute("CREATE TABLE late AS SELECT generate_series(1, 1000) AS id")
-                    behind = until(on_replica, lambda sample: (sample.lag_s or 0) > 0.3)
-                    assert behind.lag_bytes is not None
-                    assert behind.lag_bytes > 10_000
-                    replays.execute("SELECT pg_wal_replay_resume()")
-                    level = until(on_replica, lambda sample: sample.lag_bytes == 0)
-                    assert level.lag_s == 0.0
+            assert level.lag_s == 0.0
+
+
+@contextmanager
+def replay_ends_reads(primary: Connection, replica: Connection) -> Iterator[None]:
+    """The replica as servers often are: it waits for no read, and the primary keeps no row for it."""
+    settings = {"max_standby_streaming_delay": "0", "hot_standby_feedback": "off"}
+    for setting, value in settings.items():
+        ask(replica, f"ALTER SYSTEM SET {setting} = '{value}'")
+    try:
+        ask(replica, "SELECT pg_reload_conf()")
+        came_true("reloaded", lambda: ask(replica, "SHOW max_standby_streaming_delay") == "0")
+        kept = "SELECT count(*) FROM pg_replication_slots WHERE xmin IS NOT NULL"
+        came_true("no more feedback", lambda: ask(primary, kept) == 0)
+        yield
+    finally:
+        ask(replica, "ALTER SYSTEM RESET ALL")
+        ask(replica, "SELECT pg_reload_conf()")
+        came_true("reloaded", lambda: ask(replica, "SHOW max_standby_streaming_delay") == "-1")
+
+
+DELETE = ("DELETE FROM kept WHERE id IN (SELECT min(id) FROM kept)", "VACUUM kept")
+ALTER = ("ALTER TABLE kept ADD COLUMN IF NOT EXISTS note text", "ALTER TABLE kept DROP COLUMN note")
+
+
+def test_reads_that_a_replica_ends_to_replay_are_counted_by_kind(pair: tuple[Server, Server]) -> None:
+    sampler = ServerSampler(pair[1], time.monotonic)
+    with ExitStack() as exits:
+        exits.enter_context(closing(sampler))
+        primary, replica = (exits.enter_context(session_on(server, autocommit=True)) for server in pair)
+        exits.enter_context(replay_ends_reads(primary, replica))
+        assert until(sampler, lambda sample: sample.error is None).conflicts_by_kind == {}
+        asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        for changes, found in ((DELETE, {"snapshot": 1}), (ALTER, {"snapshot": 1, "lock": 1})):
+            with session_on(pair[1]) as reads, ThreadPoolExecutor(1) as thread:
+                query = thread.submit(ask, reads, "SELECT count(*), pg_sleep(60) FROM kept")
+                came_true("the read runs", lambda: ask(replica, asleep) == 1)
+                ask(primary, *changes)
+                with pytest.raises(psycopg2.errors.SerializationFailure) as caught:
+                    query.result(SOON_S)
+                assert caught.value.pgcode == "40001"
+                line = f"sqlalchemy.exc.OperationalError: (SerializationFailure) {caught.value}"
+                assert kind_of(line.splitlines()[0]) == "recovery_conflict"
+            until(sampler, lambda sample, found=found: sample.conflicts_by_kind == found)
+        with session_on(pair[1], isolation_level="REPEATABLE READ") as idle:
+            ask(idle, "SELECT count(*) FROM kept")
+            ask(primary, *DELETE)
+            sample = until(sampler, lambda sample: sample.conflicts == 3)
+            assert sample.conflicts_by_kind == {"snapshot": 2, "lock": 1}
+            with pytest.raises(psycopg2.OperationalError):  # the replica has ended the session
+                ask(idle, "SELECT 1")
+
+
+def test_replay_that_waits_for_a_read_is_a_link_of_the_chain(pair: tuple[Server, Server]) -> None:
+    """The replica waits for its reads, however long they take: the stack's own setting."""
+    sampler = ServerSampler(pair[1], time.monotonic)
+    with ExitStack() as exits:
+        exits.enter_context(closing(sampler))
+        primary, replica = (exits.enter_context(session_on(server, autocommit=True)) for server in pair)
+        reads, waits = (exits.enter_context(session_on(pair[1])) for _ in range(2))
+        startup = ask(replica, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'")
+        ask(reads, "SELECT count(*) FROM kept")
+        ask(primary, *ALTER)
+        alone = until(sampler, lambda sample: bool(sample.lock_waits))
+        assert [(wait.pid, wait.blocked_by) for wait in alone.lock_waits] == [
+            (startup, reads.info.backend_pid)
+        ]
+        assert (alone.replay_wait, alone.waits.get("Lock:relation", 0)) == ("Lock:relation", 0)
+        with ThreadPoolExecutor(1) as thread:
+            query = thread.submit(ask, waits, "SELECT count(*) FROM kept")
+            try:
+                sample = until(sampler, lambda sample: len(sample.lock_waits) == 2)
+            finally:
+                reads.rollback()
+            query.result(SOON_S)
+        behind, first = sorted(sample.lock_waits, key=lambda wait: wait.name == REPLAY)
+        assert (behind.pid, behind.blocked_by) == (waits.info.backend_pid, startup)
+        assert (first.pid, first.blocked_by) == (startup, reads.info.backend_pid)
+        assert (behind.blocker_name, first.name, first.blocker_state) == (
+            REPLAY,
+            REPLAY,
+            "idle in transaction",
+        )
+        waits.rollback()
+        level = until(sampler, lambda sample: sample.lag_bytes == 0)
+        assert (level.replay_wait, level.lock_waits, level.conflicts_by_kind) == (
+            None,
+            (),
+            alone.conflicts_by_kind,
+        )

@@ -72,9 +72,9 @@ def test_a_full_pool_before_idle_servers_gives_first() -> None:
 
 def test_locks_give_first_where_busy_backends_wait_for_them() -> None:
     history = h.saturated()
-    wait = f.LockWait(1, 2, 1.0, "active", 1.0, 1.0)
+    waits = {"Lock:tuple": 27, "Lock:transactionid": 1}
     locked = tuple(
-        dataclasses.replace(sample, lock_waits=(wait,) * 28) if sample.states.get("active") == 29 else sample
+        dataclasses.replace(sample, waits=waits) if sample.states.get("active") == 29 else sample
         for sample in history.servers
     )
     first = gives_first(step(arriving(history=dataclasses.replace(history, servers=locked))).resources)

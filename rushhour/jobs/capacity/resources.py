@@ -116,7 +116,9 @@ def _locks(history: History, window: Window) -> Iterator[Resource]:
     found = []
     for server in {sample.server for sample in history.servers}:
         samples = [s for s in history.servers if s.server == server and window.measures(s.t_s)]
-        waiting = sum(len(sample.lock_waits) for sample in samples)
+        waiting = sum(
+            count for sample in samples for wait, count in sample.waits.items() if wait.startswith("Lock:")
+        )
         active = sum(sample.states.get("active", 0) for sample in samples)
         if active:
             evidence = (

@@ -77,6 +77,7 @@ from rushhour.rundir.facts.pools import (
 from rushhour.rundir.facts.servers import (
     MACHINE,
     OWN,
+    REPLAY,
     Backend,
     HostSample,
     LockWait,
@@ -115,6 +116,7 @@ __all__ = [
     "OWN",
     "POOL_FULL",
     "PROCESS_ENDED",
+    "REPLAY",
     "ROLLOUT",
     "RUN_ENDED",
     "SAME_LATENCY",

@@ -14,9 +14,12 @@ class Backend:
     state_s: float  # seconds in this state
 
 
+REPLAY = "startup"  # the name of the process that replays the primary's WAL on a replica
+
+
 @dataclass(frozen=True, slots=True)
 class LockWait:
-    """A client backend that waits for a lock, and a backend that blocks it (pg_blocking_pids)."""
+    """A client backend, or the replay of a replica, that waits for a lock, and a backend that blocks it."""
 
     pid: int
     blocked_by: int  # 0: a prepared transaction
@@ -24,7 +27,7 @@ class LockWait:
     blocker_state: str | None  # "idle in transaction"; None: the backend has ended
     blocker_state_s: float | None
     blocker_xact_s: float | None  # how long its transaction has been open
-    name: str | None = None  # "referrals of user app": application and user; older runs have none
+    name: str | None = None  # "referrals of user app": application and user; REPLAY; older runs have none
     blocker_name: str | None = None
     statement: str | None = None  # the waiting statement, as "UPDATE accounts"; None: not visible
 
@@ -54,6 +57,8 @@ class ServerSample:
     reserved: int | None = (
         None  # connections that only superusers get, or a special role; older runs have none
     )
+    conflicts_by_kind: Mapping[str, int] = field(default_factory=dict)  # "snapshot" -> `conflicts`
+    replay_wait: str | None = None  # what replay waits for, of reads: "IPC:RecoveryConflictSnapshot"
 
 
 MACHINE = "machine"  # the component of HostSample that is the whole machine
