@@ -28,7 +28,7 @@ from rushhour.stack.fault_plan import FaultPlan
 R = TypeVar("R", bound=Running)
 
 POLL_S = 0.2
-COLLECT_WITHIN_S = 1.0  # a process that has ended, or runs under gevent, never answers
+COLLECT_WITHIN_S = 1.0  # a process that has ended, or runs greenlets, never answers
 OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended, to write and exit
 
 

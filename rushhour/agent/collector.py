@@ -2,7 +2,8 @@
 
 The harness puts a file named `collect` into the agent's directory; this process answers with
 `<pid>.collected` and a record. Finalisers run SQLAlchemy's ROLLBACK, which a dead server never answers, so
-it is done in a thread of its own. Not under gevent: its locks must not be met in a foreign thread.
+it is done in a thread of its own. Not under gevent or eventlet: their locks must not be met in a foreign
+thread.
 """
 
 # pathlib would slow the start of every process of the service.
@@ -13,10 +14,10 @@ from __future__ import annotations
 import _thread
 import gc
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from .book import monotonic
+from .green import replaces_threads
 from .own_files import open_new
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class Collector:
         self._ticks += 1
         if not self._asked and self._ticks % LOOK_EVERY == 0 and os.path.exists(self._file):
             self._asked = True
-            monkey = sys.modules.get("gevent.monkey")
-            if not getattr(monkey, "saved", None):
+            if not replaces_threads():
                 _start_thread(self._collect, ())
         done = self._done[:]
         del self._done[: len(done)]  # the thread may add to it meanwhile

@@ -70,6 +70,12 @@ def is_used() -> bool:
     return any(name in sys.modules for name in _LIBRARIES)
 
 
+def replaces_threads() -> bool:
+    """Return whether gevent or eventlet has patched the standard library: one thread runs every request."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    return bool(getattr(gevent, "saved", None) or getattr(eventlet, "already_patched", None))
+
+
 def in_queues(pools: Iterable[Any]) -> list[Any]:
     """Return the greenlets that wait in the queues of these pools; empty without gevent and eventlet."""
     found: list[Any] = []

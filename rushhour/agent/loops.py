@@ -1,4 +1,4 @@
-"""Detects blocked event loops: asyncio loops that serve requests, and gevent's loop.
+"""Detects blocked event loops: asyncio loops that serve requests, and those of gevent and eventlet.
 
 A loop is inspected ten times a second. It either waits for events, or runs a callback, during which nothing
 else runs. A callback that calls a blocking driver, sleeps or computes is seen at its line.
@@ -10,7 +10,6 @@ else runs. A callback that calls a blocking driver, sleeps or computes is seen a
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from .book import monotonic
 from .call_sites import FRAMEWORK, Classifier, Site
 from .cpu_shares import MAIN_THREAD, CpuShare
 from .frames import COROUTINE
+from .green import replaces_threads
 from .owners import TASK
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader
 
@@ -38,7 +38,7 @@ _MAX_FRAMES = 400
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 _LOOP_FILES = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 _HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}", f"{os.sep}uvloop{os.sep}")
-_PYWSGI = os.path.join("gevent", "pywsgi.py")
+_GREEN_SERVERS = (os.path.join("gevent", "pywsgi.py"), os.path.join("eventlet", "wsgi.py"))
 _HANDLES = os.path.join("asyncio", "events.py")
 _OUTERMOST = frozenset({"<module>", "_bootstrap", "_run_module_as_main"})  # functions in which threads begin
 _JOBS = os.path.join("concurrent", "futures", "thread.py")
@@ -91,9 +91,8 @@ class LoopWatch:
         """Return the threads to inspect."""
         for thread in list(self._serving):
             self._add(thread)
-        gevent = thread_of_gevent()
-        if gevent is not None:
-            self._add(gevent)
+        if replaces_threads():
+            self._add(MAIN_THREAD)
         return list(self._loops)
 
     def read_clocks(self) -> bool:
@@ -128,9 +127,9 @@ class LoopWatch:
             loop.last = None
             return
         loop.looks += 1
-        gevent = thread_of_gevent() == loop.thread or _in_gevents_server(stack)
-        detached = not gevent and _is_detached(stack)
-        if _waits_for_events(stack) or not (gevent or detached or _in_callback(stack)):
+        green = (loop.thread == MAIN_THREAD and replaces_threads()) or _in_a_green_server(stack)
+        detached = not green and _is_detached(stack)
+        if _waits_for_events(stack) or not (green or detached or _in_callback(stack)):
             loop.last = None
             return
         standing = self._reader.read(stack)
@@ -237,12 +236,6 @@ def _is_detached(stack: list[FrameType]) -> bool:
     return stack[-1].f_code.co_name not in _OUTERMOST
 
 
-def _in_gevents_server(stack: list[FrameType]) -> bool:
-    """Whether gevent's own server has called it, which runs requests in one thread without its patches."""
-    return any(frame.f_code.co_filename.endswith(_PYWSGI) for frame in stack)
-
-
-def thread_of_gevent() -> int | None:
-    """Return the thread in which gevent runs every request, or None without gevent's patches."""
-    monkey = sys.modules.get("gevent.monkey")
-    return MAIN_THREAD if getattr(monkey, "saved", None) else None
+def _in_a_green_server(stack: list[FrameType]) -> bool:
+    """Whether the server of gevent or eventlet has called it: one thread runs all, without patches too."""
+    return any(frame.f_code.co_filename.endswith(_GREEN_SERVERS) for frame in stack)

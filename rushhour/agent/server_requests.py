@@ -38,7 +38,7 @@ ASGI = {
 WRAPPED = {"hypercorn.app_wrappers": ("ASGIWrapper", "__call__")}
 MODULES = (*WSGI, *ASGI, *WRAPPED)
 _SERVED = ("http", "websocket")
-GEVENTS = "gevent.pywsgi"
+IN_ONE_THREAD = ("gevent.pywsgi", "eventlet.wsgi")  # in which one loop serves all
 _ASGI_ARGUMENTS = 3  # scope, receive, send
 STARLETTE = "starlette.applications"  # its own patch watches what is sent
 
@@ -62,7 +62,7 @@ class ServerPatch(Patches):
             self._wrap(getattr(module, owner), method, _bracket_wrapper)
         elif not self.aside:
             owner, method = WSGI[name]
-            in_one_thread = name == GEVENTS  # in which one loop serves all
+            in_one_thread = name in IN_ONE_THREAD
             self._wrap(getattr(module, owner), method, lambda found: self._bracket(found, in_one_thread))
 
     def step_aside(self) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DRIVER, QUEUE, ELSEWHERE = "driver", "queue", "elsewhere"
 _RESPONSES = ("resp", "self")  # of gunicorn; of waitress, gevent, wsgiref and cheroot
 _BEGUN = ("started_response", "complete", "status")  # waitress has a status before
+_EVENTLETS = "headers_set"  # a variable of eventlet's server: empty until the application starts its response
 _MISSING = object()
 _DBAPI = frozenset(
     (
@@ -203,6 +204,9 @@ def _has_begun(server: FrameType) -> bool:
 
     A WSGI application that is itself a generator runs within the first part, before it has begun anything.
     """
+    begun = local_of(server, _EVENTLETS)
+    if type(begun) is list:
+        return bool(begun)
     for name in _RESPONSES:
         found = local_of(server, name)
         if found is None:

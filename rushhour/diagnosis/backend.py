@@ -103,7 +103,7 @@ def _logged(history: History, window: Window, kind: str) -> int:
 
 
 def _conflicts(samples: Sequence[f.ServerSample]) -> dict[str, int]:
-    """Count the recovery conflicts from the first sample to the last; a server's restart counts from zero."""
+    """Count the recovery conflicts from the first sample to the last, or at least those."""
     found: Counter[str] = Counter()
     answered = [sample.conflicts_by_kind for sample in samples if sample.error is None]
     for before, after in pairwise(answered):

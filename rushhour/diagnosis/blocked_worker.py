@@ -11,8 +11,9 @@ from rushhour.diagnosis.sites import at
 CAUSE = "blocked-worker"
 FIX_DRIVER = (
     "Use a driver that yields: with gevent, psycopg 3 or psycopg2 with a wait callback (psycogreen); with "
-    "asyncio, an asynchronous driver, or a thread for what blocks. Or take a worker with threads: for "
-    "requests that wait for a database, gunicorn's gthread is as good."
+    "eventlet, psycopg2 or PyMySQL after `eventlet.monkey_patch()`; with asyncio, an asynchronous driver, or "
+    "a thread for what blocks. Or take a worker with threads: for requests that wait for a database, "
+    "gunicorn's gthread is as good."
 )
 FIX_WAIT = (
     "Wait in a way that yields: `await asyncio.sleep(...)` instead of `time.sleep(...)`, an asynchronous "

@@ -79,6 +79,7 @@ class Subject:
 
     folder: Path
     agent_dir: Path
+    interpreter: str = sys.executable
 
     def write(self, program: str, name: str = "service.py") -> Path:
         path = self.folder / name
@@ -92,7 +93,7 @@ class Subject:
     def run(self, program: str, **extra: str) -> Observed:
         """Run a program to its end; it must succeed, and the agent must report no fault."""
         done = subprocess.run(
-            [sys.executable, str(self.write(program))],
+            [self.interpreter, str(self.write(program))],
             env=self.environment(**extra),
             capture_output=True,
             text=True,

@@ -1,6 +1,5 @@
 """A greenlet that holds a connection and waits for another greenlet in the queue of the pool."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -79,32 +78,6 @@ ASKS = dict(
     two_generations=by_two_generations,
 )
 """
-EVENTLET = """
-import eventlet
-eventlet.monkey_patch()
-import eventlet.event, eventlet.tpool
-spawn, pause = eventlet.spawn, eventlet.sleep
-def finish(threads, timeout=None):
-    for thread in threads:
-        thread.wait()
-def by_event(work):
-    done = eventlet.event.Event()
-    def run():
-        work()
-        done.send(1)
-    eventlet.spawn(run)
-    done.wait()
-def by_pool(work):
-    pool = eventlet.GreenPool(2)
-    pool.spawn(work)
-    pool.waitall()
-ASKS = dict(
-    wait=lambda work: eventlet.spawn(work).wait(),
-    event=by_event, pool=by_pool,
-    imap=lambda work: list(eventlet.GreenPool(2).imap(lambda _: work(), [1])),
-    tpool=lambda work: eventlet.tpool.execute(work),
-)
-"""
 HELD = """
 from sqlalchemy.exc import TimeoutError
 db = engine(pool_size=1, max_overflow=0, pool_timeout=1.0)
@@ -137,16 +110,8 @@ OF_GEVENT = (
     *("attribute", "event", "result_of_a_link", "queue", "standard_queue", "thread", "executor", "full_pool"),
     *("imap", "group", "two_generations"),
 )
-OF_EVENTLET = ("wait", "event", "pool", "imap", "tpool")
 OFTEN = ("join", "get", "joinall", "wait", "queue", "pool_map")  # the others are tested by `make test-long`
-NO_EVENTLET = pytest.mark.skipif(find_spec("eventlet") is None, reason="no eventlet")
-KINDS = [
-    *(
-        pytest.param(GEVENT, ask, id=f"gevent-{ask}", marks=() if ask in OFTEN else pytest.mark.long)
-        for ask in OF_GEVENT
-    ),
-    *(pytest.param(EVENTLET, ask, id=f"eventlet-{ask}", marks=NO_EVENTLET) for ask in OF_EVENTLET),
-]
+KINDS = [pytest.param(ask, marks=() if ask in OFTEN else pytest.mark.long) for ask in OF_GEVENT]
 
 
 @pytest.fixture
@@ -156,10 +121,23 @@ def subject(tmp_path: Path) -> Subject:
     return Subject(tmp_path / "service", tmp_path / "agent")
 
 
-@pytest.mark.parametrize(("library", "ask"), KINDS)
+@pytest.mark.parametrize("ask", KINDS)
 def test_a_greenlet_that_waits_for_another_in_the_queue_waits_for_a_connection(
-    subject: Subject, library: str, ask: str
+    subject: Subject, ask: str
 ) -> None:
+    waits_in_the_queue(subject, GEVENT, ask)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ask", KINDS)
+def test_a_greenlet_that_waits_for_another_without_a_connection_is_elsewhere(
+    subject: Subject, ask: str
+) -> None:
+    waits_elsewhere(subject, GEVENT, ask)
+
+
+def waits_in_the_queue(subject: Subject, library: str, ask: str) -> None:
+    """The holder waits for another greenlet, which waits for a connection: both lines are named."""
     observed = subject.run(library + HELD, ASK=ask, CURED="0", PYTHONWARNINGS="ignore")
     looks = observed.of(f.PoolDoing)
     queue, elsewhere = sum(look.queue for look in looks), sum(look.elsewhere for look in looks)
@@ -175,11 +153,8 @@ def test_a_greenlet_that_waits_for_another_in_the_queue_waits_for_a_connection(
     assert {timeout.holding for timeout in observed.of(f.PoolTimeout)} == {1}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("library", "ask"), KINDS)
-def test_a_greenlet_that_waits_for_another_without_a_connection_is_elsewhere(
-    subject: Subject, library: str, ask: str
-) -> None:
+def waits_elsewhere(subject: Subject, library: str, ask: str) -> None:
+    """The holder waits for another greenlet that takes no connection."""
     observed = subject.run(library + HELD, ASK=ask, CURED="1", PYTHONWARNINGS="ignore")
     looks = observed.of(f.PoolDoing)
     assert sum(look.queue for look in looks) == 0

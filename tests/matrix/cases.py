@@ -47,6 +47,7 @@ _SERVERS: Final = {
         2,
     ),
     "gunicorn gevent": (("gunicorn[gevent]",), f"{_GUNICORN} --worker-class gevent", 1),
+    "gunicorn eventlet": (("gunicorn<26", "eventlet"), f"{_GUNICORN} --worker-class eventlet", 1),
     "gunicorn, two uvicorn workers": (
         ("gunicorn", "uvicorn", "uvicorn-worker"),
         f"{_GUNICORN} --workers 2 --worker-class uvicorn_worker.UvicornWorker",
@@ -126,6 +127,7 @@ CASES: Final = (
     Case("2.1.*", "SQLite", "Flask", "gunicorn sync, reload"),
     Case("2.1.*", "SQLite", "Flask", "flask run, reload"),
     Case("2.1.*", "psycopg2", "plain WSGI", "gunicorn gthread"),
+    Case("2.1.*", "psycopg2", "plain WSGI", "gunicorn eventlet"),
     Case("2.1.*", "SQLite", "plain WSGI", "gunicorn gevent"),
     Case("2.1.*", "psycopg2", "Flask", "uWSGI, two processes"),
     Case("2.1.*", "psycopg", "plain WSGI", "uWSGI, two processes"),

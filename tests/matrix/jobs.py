@@ -381,6 +381,7 @@ RUNNERS: Final = (
     Runner("celery threads", ("celery", "sqlalchemy"), _CELERY, _WORKER + "threads"),
     Runner("celery prefork", ("celery", "sqlalchemy"), _CELERY, _WORKER + "prefork"),
     Runner("celery gevent", ("celery", "sqlalchemy", "gevent"), _CELERY, _WORKER + "gevent"),
+    Runner("celery eventlet", ("celery", "sqlalchemy", "eventlet"), _CELERY, _WORKER + "eventlet"),
     Runner("celery solo", ("celery", "sqlalchemy"), _CELERY, _WORKER + "solo"),
     Runner("rq", ("rq", "fakeredis", "sqlalchemy"), _RQ, _PYTHON),
     Runner("dramatiq", ("dramatiq", "sqlalchemy"), _DRAMATIQ, _PYTHON),

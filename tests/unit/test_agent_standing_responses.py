@@ -248,6 +248,25 @@ def test_an_application_that_is_a_generator_streams_once_its_response_has_begun(
     assert Reader(Classifier()).read(found[0]).streams is streams
 
 
+@pytest.mark.parametrize(("headers", "streams"), [([], False), (["200 OK", ()], True)])
+def test_eventlets_server_knows_in_a_variable_whether_the_response_has_begun(
+    headers: list[object], streams: bool
+) -> None:
+    application = compiled("def parts(look):\n    yield look()\n", "/srv/app/pages.py", "parts")
+    found: list[Any] = []
+    serve = compiled(
+        "def handle_one_response(self, application, look, headers):\n"
+        "    headers_set = headers\n"
+        "    def write():\n"
+        "        return headers_set\n"
+        "    next(application(look))\n",
+        "/venv/site-packages/eventlet/wsgi.py",
+        "handle_one_response",
+    )
+    serve(object(), application, lambda: found.append(stack_of(sys._getframe(1))), headers)
+    assert Reader(Classifier()).read(found[0]).streams is streams
+
+
 def test_a_call_of_a_driver_in_c_is_a_wait_for_the_server(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "service.db", check_same_thread=False)
     begun, go_on = threading.Event(), threading.Event()

@@ -151,6 +151,7 @@ STORIES: dict[str, Callable[[], History]] = {
     "hot row": zoo.hot_row,
     "own second session": zoo.own_second_session,
     "behind a migration": zoo.behind_a_migration,
+    "behind replay": lambda: zoo.behind_a_migration(name=f.REPLAY),
     "refused": zoo.refused,
     "forked": zoo.forked,
     "blocked": by_a_busy_server,

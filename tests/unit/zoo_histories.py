@@ -161,13 +161,13 @@ def hot_row(ends: tuple[int, ...] = (9000, 9003, 9005), **changes: Any) -> Histo
     return made.history()
 
 
-def behind_a_migration(state: str = "idle in transaction") -> History:
+def behind_a_migration(state: str = "idle in transaction", name: str = "alembic of user app") -> History:
     """A change of the schema waits for a read of the service, and all others wait for the change."""
     made = story()
     full_of_waits(made)
     doing(made, driver=50, elsewhere=10)
-    change = dataclasses.replace(waits_for(77, 9000), name="alembic of user app", blocker_state=state)
-    others = tuple(waits_for(pid, 77, "alembic of user app") for pid in range(9001, 9006))
+    change = dataclasses.replace(waits_for(77, 9000), name=name, blocker_state=state)
+    others = tuple(waits_for(pid, 77, name) for pid in range(9001, 9006))
     at_locks(made, lambda _: (change, *others))
     for number in range(6):
         back_s = STARTED_S + LOAD_S - 1
