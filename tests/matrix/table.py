@@ -8,7 +8,7 @@ from typing import Final
 from tests.matrix.cases import CASES, Case
 from tests.matrix.environments import CACHE
 
-_SERVERS: Final = ("gunicorn", "uvicorn", "waitress", "pyuwsgi", "werkzeug", "gevent")
+_SERVERS: Final = ("gunicorn", "uvicorn", "waitress", "pyuwsgi", "werkzeug", "gevent", "eventlet")
 _FRAMEWORKS: Final = {"Flask": "flask", "Flask-SQLAlchemy": "flask-sqlalchemy", "FastAPI": "fastapi"}
 _DRIVERS: Final = {
     "psycopg2": "psycopg2-binary",
