@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ def pair(
 
 
 @contextmanager
-def session_on(server: Server, **options: object) -> Iterator[Connection]:
+def session_on(server: Server, **options: Any) -> Iterator[Connection]:
     """A superuser's session that passes for the service's."""
     with closing(psycopg2.connect(server.admin_dsn, application_name="service")) as connection:
         connection.set_session(**options)
@@ -294,20 +295,23 @@ def test_a_replica_streams_falls_behind_and_catches_up(pair: tuple[Server, Serve
 
 @contextmanager
 def replay_ends_reads(primary: Connection, replica: Connection) -> Iterator[None]:
-    """The replica as servers often are: it waits for no read, and the primary keeps no row for it."""
-    settings = {"max_standby_streaming_delay": "0", "hot_standby_feedback": "off"}
-    for setting, value in settings.items():
-        ask(replica, f"ALTER SYSTEM SET {setting} = '{value}'")
+    """The replica waits for no read, and the primary keeps no row for it, and vacuums nothing by itself."""
+    ask(primary, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
+    ask(replica, "ALTER SYSTEM SET max_standby_streaming_delay = 0")
+    ask(replica, "ALTER SYSTEM SET hot_standby_feedback = off", "SELECT pg_reload_conf()")
     try:
-        ask(replica, "SELECT pg_reload_conf()")
         came_true("reloaded", lambda: ask(replica, "SHOW max_standby_streaming_delay") == "0")
         kept = "SELECT count(*) FROM pg_replication_slots WHERE xmin IS NOT NULL"
         came_true("no more feedback", lambda: ask(primary, kept) == 0)
         yield
     finally:
-        ask(replica, "ALTER SYSTEM RESET ALL")
-        ask(replica, "SELECT pg_reload_conf()")
+        for connection in (primary, replica):
+            ask(connection, "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
         came_true("reloaded", lambda: ask(replica, "SHOW max_standby_streaming_delay") == "-1")
+
+
+def has_ended(by_kind: dict[str, int], sample: ServerSample) -> bool:
+    return sample.conflicts_by_kind == by_kind
 
 
 DELETE = ("DELETE FROM kept WHERE id IN (SELECT min(id) FROM kept)", "VACUUM kept")
@@ -332,7 +336,7 @@ def test_reads_that_a_replica_ends_to_replay_are_counted_by_kind(pair: tuple[Ser
                 assert caught.value.pgcode == "40001"
                 line = f"sqlalchemy.exc.OperationalError: (SerializationFailure) {caught.value}"
                 assert kind_of(line.splitlines()[0]) == "recovery_conflict"
-            until(sampler, lambda sample, found=found: sample.conflicts_by_kind == found)
+            until(sampler, partial(has_ended, found))
         with session_on(pair[1], isolation_level="REPEATABLE READ") as idle:
             ask(idle, "SELECT count(*) FROM kept")
             ask(primary, *DELETE)
