@@ -34,6 +34,7 @@ CALLBACKS, TIMERS = "callbacks", "timers"
 # agent's own coroutines, which stand around those of a server.
 _SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
 _ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's: whoever awaits it is the owner
+_EVENTLETS_HUB = "eventlet.hubs.asyncio"  # one task of asyncio's switches to all greenlets
 _monotonic, _get_ident = time.monotonic, _thread.get_ident  # bound before anything can patch them
 _Local: type[Any] = _thread._local  # as above: gevent's would be one for each greenlet
 
@@ -132,8 +133,9 @@ def owner_finder() -> Callable[[], Owner]:
         return life.owner
 
     def of_loop(loop: Any, task: Any) -> Owner:
-        if task is None:
-            task = current_py_task(loop)
+        if _EVENTLETS_HUB in modules and (running := _beside_loop(loop)) is not None:
+            return known_as(running, GREENLET) if running.parent is not None else of_thread()
+        task = current_py_task(loop) if task is None else task
         return of_callbacks() if task is None else known_as(task, TASK)
 
     def of_thread() -> Owner:
@@ -160,6 +162,17 @@ def owner_finder() -> Callable[[], Owner]:
         return _remember(known, found, kind) or of_thread()
 
     return current
+
+
+def _beside_loop(loop: Any) -> Any:
+    """Return the running greenlet if eventlet's hub runs this loop in another one; else None."""
+    hub = getattr(sys.modules["eventlet.hubs"]._threadlocal, "hub", None)
+    if hub is None or getattr(hub, "loop", None) is not loop:
+        return None
+    running = sys.modules["greenlet"].getcurrent()
+    while running.parent is not None and type(running).__name__ == _ASYNCIO_GREENLET:
+        running = running.parent
+    return None if running is hub.greenlet else running
 
 
 def _in_a_timer() -> bool:

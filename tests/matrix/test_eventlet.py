@@ -86,10 +86,14 @@ def subject(tmp_path: Path) -> Subject:
     return Subject(tmp_path / "service", tmp_path / "agent", str(programs / "python"))
 
 
-@pytest.mark.parametrize("ask", ASKS)
+@pytest.mark.parametrize(
+    ("ask", "hub"), [*((ask, "") for ask in ASKS), pytest.param("event", "asyncio", id="on asyncio's loop")]
+)
 def test_a_greenlet_that_waits_for_another_in_the_queue_waits_for_a_connection(
-    subject: Subject, ask: str
+    subject: Subject, ask: str, hub: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if hub:
+        monkeypatch.setenv("EVENTLET_HUB", hub)
     waits_in_the_queue(subject, EVENTLET, ask)
 
 
