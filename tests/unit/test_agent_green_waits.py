@@ -1,7 +1,10 @@
 """Greenlets that wait for what another greenlet does, and those that wait for the world outside."""
 
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gevent
@@ -12,10 +15,14 @@ import gevent.queue
 import pytest
 from gevent import socket as green_socket
 
+from rushhour.agent import collector
 from rushhour.agent.call_sites import Classifier
+from rushhour.agent.cpu_shares import MAIN_THREAD
 from rushhour.agent.frames import stack_of
 from rushhour.agent.green import suspended_at, waiting_for
 from rushhour.agent.inside import waits_inside
+from rushhour.agent.loops import LoopWatch
+from rushhour.agent.standing import Reader
 from tests.unit.standing_subject import compiled
 
 APP = "/srv/app/items.py"
@@ -88,3 +95,23 @@ def test_a_greenlet_in_the_queue_is_waited_for_by_who_waits_for_the_global_that_
         assert set(waiting_for(workers[1:], serves=True)) == set()
     finally:
         gevent.killall([*workers, asker, pauses])
+
+
+@pytest.mark.parametrize(
+    ("module", "variable"), [("gevent.monkey", "saved"), ("eventlet.patcher", "already_patched")]
+)
+def test_a_library_that_has_patched_the_standard_library_runs_all_in_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: str, variable: str
+) -> None:
+    for name in ("gevent.monkey", "eventlet.patcher"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    assert LoopWatch(Classifier(), Reader(Classifier()), set()).threads() == []
+    monkeypatch.setattr(sys.modules[module], variable, {"time": True}, raising=False)
+    assert LoopWatch(Classifier(), Reader(Classifier()), set()).threads() == [MAIN_THREAD]
+    started: list[object] = []
+    monkeypatch.setattr(collector, "_start_thread", lambda *arguments: started.append(arguments))
+    (tmp_path / "collect").touch()
+    asked = collector.Collector(str(tmp_path))
+    for _ in range(collector.LOOK_EVERY):
+        asked.poll()
+    assert started == []
