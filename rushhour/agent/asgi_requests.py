@@ -23,7 +23,6 @@ from .flask_requests import current_request, version_of
 from .owners import TASK
 from .patches import Patches
 
-METHODS = {"http": None, "websocket": "WEBSOCKET"}  # None: as the request says
 START, BODY = "http.response.start", "http.response.body"
 MAX_LABELS = 10_000  # kept: a client may ask with methods that nobody has
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -57,14 +56,17 @@ class StarlettePatch(Patches):
 
     def _call(self, original: Any) -> Any:
         fault, serving, owner_of = self._book.fault, self._book.serving, self._book.owner_of
+        current, make_current = current_request.get, current_request.set
 
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
-            if scope["type"] not in METHODS:  # start-up and shutdown: the task that runs them is the owner
+            kind = scope["type"]
+            # At start-up and shutdown the task that runs them is the owner.
+            if kind not in ("http", "websocket"):
                 await original(app, scope, receive, send)
                 return
-            outer = current_request.get()
-            request = Request(METHODS[scope["type"]] or str(scope.get("method", "?")), outer)
-            current_request.set(request)
+            outer = current()
+            request = Request("WEBSOCKET" if kind == "websocket" else str(scope.get("method", "?")), outer)
+            make_current(request)
             try:
                 owner = owner_of()
                 request.task = owner.ref if owner.kind is TASK else running_task()
@@ -78,7 +80,7 @@ class StarlettePatch(Patches):
             finally:
                 request.returned = True
                 request.ended = monotonic()
-                current_request.set(outer)
+                make_current(outer)
 
         return __call__
 
@@ -87,15 +89,17 @@ class StarlettePatch(Patches):
 
         A plain function: a coroutine around another is resumed each time that the inner one is.
         """
-        fault, labels = self._book.fault, self._labels
+        fault, label_at, current = self._book.fault, self._labels.get, current_request.get
 
         def handle(route: Any, scope: Any, receive: Any, send: Any) -> Any:
             try:
-                request = current_request.get()
+                request = current()
                 if request is not None:
-                    mounts = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))
+                    mounts = scope.get("root_path", "")
+                    if mounts:
+                        mounts = mounts.removeprefix(scope.get("app_root_path", ""))
                     place = (request.method, mounts, route.path)
-                    request.label = labels.get(place) or self._label(place)
+                    request.label = label_at(place) or self._label(place)
             except Exception as error:
                 fault("request route", error)
             return original(route, scope, receive, send)

@@ -83,8 +83,13 @@ class _Life:
 
 
 def _current_tasks(asyncio: Any) -> tuple[Any, Any]:
-    """Return the functions that know the running task: of C and, from Python 3.14 on apart, of Python."""
-    return asyncio.current_task, getattr(asyncio.tasks, "_py_current_task", asyncio.current_task)
+    """Return the functions that know the running task: of C and, from Python 3.14 on apart, of Python.
+
+    Until Python 3.11 `current_task` is written in Python, around a dictionary that has a method in C.
+    """
+    by_loop = getattr(sys.modules["_asyncio"], "_current_tasks", None)  # not documented; gone in Python 3.14
+    current = by_loop.get if type(by_loop) is dict else asyncio.current_task
+    return current, getattr(asyncio.tasks, "_py_current_task", current)
 
 
 def owner_finder() -> Callable[[], Owner]:
@@ -135,7 +140,9 @@ def owner_finder() -> Callable[[], Owner]:
     def of_loop(loop: Any, task: Any) -> Owner:
         if _EVENTLETS_HUB in modules and (running := _beside_loop(loop)) is not None:
             return known_as(running, GREENLET) if running.parent is not None else of_thread()
-        task = current_py_task(loop) if task is None else task
+        if task is not None:  # a new one
+            return _remember(known, task, TASK) or of_thread()
+        task = current_py_task(loop)
         return of_callbacks() if task is None else known_as(task, TASK)
 
     def of_thread() -> Owner:

@@ -102,39 +102,15 @@ class PoolPatch:
     def _connect(self, original: Any, timeout_error: type[BaseException]) -> Any:
         """Pool.connect: the caller has its connection when this returns, and not before."""
         book, live, fault = self._book, self._book.live, self._book.fault
-        find_stack, request, state_of = self._find_stack, self._request.get, self._state
-        get_ident, owner_of = threading.get_ident, book.owner_of
+        find_stack, request = self._find_stack, self._request.get
+        get_ident, owner_of, timed_out = threading.get_ident, book.owner_of, self._timed_out
 
         def connect(pool: Any) -> Any:
             began = monotonic()
             try:
                 proxy = original(pool)
             except timeout_error:
-                try:
-                    now, stack = monotonic(), find_stack(2)
-                    state, asking = state_of(pool), request()
-                    if asking is not None and asking.ended is not None:
-                        asking = None  # as below
-                    owner = owner_of()
-                    holding, kept, beside = (0, 0), 0, False
-                    try:
-                        holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
-                        if holding == (0, 0):
-                            holding = held_for(owner, get_ident(), book.live.copy(), state)
-                        beside = holding == (0, 0) and book.held_beside(asking, owner, state, began)
-                    except Exception as error:  # that it was one is known
-                        fault("time-out", error)
-                    book.timeouts.append(
-                        Timeout(
-                            *(now, state, stack, asking),
-                            waited=now - began,
-                            holding=holding,
-                            kept=kept,
-                            beside=beside,
-                        )
-                    )
-                except Exception as error:
-                    fault("time-out", error)
+                timed_out(pool, began)
                 raise
             try:
                 record = proxy._connection_record
@@ -149,19 +125,48 @@ class PoolPatch:
                 asking = request()
                 # What a request has started and left behind has a copy of its context.
                 hold.request = asking if asking is None or asking.ended is None else None
-                hold.owner = owner_of()
+                hold.owner = owner = owner_of()
                 hold.thread = get_ident()
                 hold.returned = hold.lost = hold.others = hold.scoped = None
                 hold.followed = slot.inherited
                 hold.used = 0.0
                 hold.taken = monotonic()
-                slot.hold = live[hold] = hold.owner.newest = hold
+                slot.hold = live[hold] = owner.newest = hold
                 book.mark[0] = 0
             except Exception as error:
                 fault("check-out", error)
             return proxy
 
         return connect
+
+    def _timed_out(self, pool: Any, began: float) -> None:
+        """Note a time-out, which `Pool.connect` raises to the caller of what has called this."""
+        book = self._book
+        try:
+            now, stack = monotonic(), self._find_stack(3)
+            state, asking = self._state(pool), self._request.get()
+            if asking is not None and asking.ended is not None:
+                asking = None  # what it has started and left behind has a copy of its context
+            owner = book.owner_of()
+            holding, kept, beside = (0, 0), 0, False
+            try:
+                holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
+                if holding == (0, 0):
+                    holding = held_for(owner, threading.get_ident(), book.live.copy(), state)
+                beside = holding == (0, 0) and book.held_beside(asking, owner, state, began)
+            except Exception as error:  # that it was one is known
+                book.fault("time-out", error)
+            book.timeouts.append(
+                Timeout(
+                    *(now, state, stack, asking),
+                    waited=now - began,
+                    holding=holding,
+                    kept=kept,
+                    beside=beside,
+                )
+            )
+        except Exception as error:
+            book.fault("time-out", error)
 
     def _do_get(self, original: Any) -> Any:
         """QueuePool._do_get: when its caller left the queue.

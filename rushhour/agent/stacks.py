@@ -31,6 +31,19 @@ class _Ways(dict[int, Callable[[Any], FrameType]]):
         return way
 
 
+class _Awaits:
+    """A place of the application that awaits a greenlet: its level, and where its greenlets begin.
+
+    From there to a check-out lie frames of SQLAlchemy alone.
+    """
+
+    __slots__ = ("bottoms", "level")
+
+    def __init__(self, level: dict[int, Any]) -> None:
+        self.level = level
+        self.bottoms: _Depths = []  # depth -> places -> their code, which must live for each to stay its own
+
+
 class StackFinder:
     """From a check-out to its interned Stack, through a tree with a level per application frame.
 
@@ -42,8 +55,9 @@ class StackFinder:
     is learnt at which depths application frames are found, and those are looked at first, which takes a third
     of the time: the same instruction at the same depth is the same way into SQLAlchemy. (A hook of the
     application in place of exactly as many of SQLAlchemy's frames would be named by the line that called it,
-    and a view called by another view appears as if called by the framework.) Likewise it is learnt how deep
-    the greenlets are in which SQLAlchemy runs under asyncio: the application is not in them, but awaits them.
+    and a view called by another view appears as if called by the framework.) Likewise it is learnt where the
+    application awaits the greenlets in which SQLAlchemy runs under asyncio, and how deep each of these is:
+    the application is not in them.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -51,10 +65,9 @@ class StackFinder:
         self._root: dict[int, Any] = {}
         self._libraries: dict[int, Stack] = {}  # where a service is itself an installed package
         self._learnt: _Depths = []  # depth -> places found there -> their level
-        self._bottoms: _Depths = []  # depth -> places where such a greenlet begins
-        self._awaited: _Depths = []  # as `_learnt`, from where one is awaited
-        self._current: Callable[[], Any] = _nothing  # the greenlet that runs, and SQLAlchemy's class of them
-        self._greenlet: type[Any] = type(None)
+        self._awaited: _Depths = []  # the same of those that await a greenlet -> their _Awaits
+        self._current: Callable[[], Any] = _nothing  # the greenlet that runs
+        self._greenlet: type[Any] | None = None  # SQLAlchemy's class of them, once one was seen
         self._kept = 0
 
     def hot_path(self) -> Callable[[int], Stack]:
@@ -62,16 +75,30 @@ class StackFinder:
 
         Its argument is how many frames above itself the search begins: 1 is its caller.
         """
-        search, keep = self._search_of(), self._keep
-        beyond = self._beyond_of(search)
-        root, learnt, bottoms, frame_of = self._root, self._learnt, self._bottoms, sys._getframe
+        search, keep, has_application = self._search_of(), self._keep, self._has_application
+        root, learnt, awaited = self._root, self._learnt, self._awaited
+        frame_of, ways = sys._getframe, _Ways()
 
         def find(above: int) -> Stack:
+            awaits = False
             try:
-                for depth, places in bottoms:
-                    frame = frame_of(above + depth)
-                    if id(frame.f_code) + frame.f_lasti in places and frame.f_back is None:
-                        return beyond() or keep(frame_of(above))
+                if self._greenlet is not None and type(running := self._current()) is self._greenlet:
+                    awaits = True
+                    for depth, places in awaited:
+                        frame = ways[depth](running)
+                        found = places.get(id(frame.f_code) + frame.f_lasti)
+                        if found is None:
+                            continue
+                        for within, bottoms in found.bottoms:
+                            bottom = frame_of(above + within)
+                            if id(bottom.f_code) + bottom.f_lasti in bottoms and bottom.f_back is None:
+                                level = found.level
+                                return (
+                                    level.get(1)
+                                    or search(frame.f_back, level, MAX_FRAMES - 1)
+                                    or keep(frame_of(above))
+                                )
+                        break
                 for depth, places in learnt:
                     frame = frame_of(above + depth)
                     level = places.get(id(frame.f_code) + frame.f_lasti)
@@ -81,9 +108,12 @@ class StackFinder:
                             or search(frame.f_back, level, MAX_FRAMES - 1)
                             or keep(frame_of(above))
                         )
-            except ValueError:
+            except (ValueError, AttributeError):
                 pass  # the stack is not that deep
-            return search(frame_of(above), root, MAX_FRAMES) or keep(frame_of(above))
+            start = frame_of(above)
+            if awaits and not has_application(start):
+                return search(awaiting_frame(), root, MAX_FRAMES) or keep(start)
+            return search(start, root, MAX_FRAMES) or keep(start)
 
         return find
 
@@ -118,29 +148,9 @@ class StackFinder:
 
         return search
 
-    def _beyond_of(self, search: _Search) -> Callable[[], Stack | None]:
-        """The function that finds the stack of the coroutine that awaits the greenlet; None: a new one."""
-        root, awaited, ways = self._root, self._awaited, _Ways()
-
-        def beyond() -> Stack | None:
-            current = self._current()
-            if type(current) is not self._greenlet:
-                return None
-            try:
-                for depth, places in awaited:
-                    frame = ways[depth](current)
-                    level = places.get(id(frame.f_code) + frame.f_lasti)
-                    if level is not None:
-                        return level.get(1) or search(frame.f_back, level, MAX_FRAMES - 1)
-            except AttributeError:
-                pass  # the stack is not that deep
-            return search(awaiting_frame(), root, MAX_FRAMES)
-
-        return beyond
-
     def _keep(self, start: FrameType) -> Stack:
         if self._kept >= MAX_STACKS:
-            for known in (self._root, self._libraries, self._learnt, self._bottoms, self._awaited):
+            for known in (self._root, self._libraries, self._learnt, self._awaited):
                 known.clear()
             self._kept = 0
         frames = self._frames(start, APPLICATION)
@@ -148,23 +158,27 @@ class StackFinder:
         if awaiting is not None:
             self._current = sys.modules["greenlet"].getcurrent
             self._greenlet = type(self._current())
-            self._learn(self._bottoms, start, None, None)
             frames = self._frames(awaiting, APPLICATION)
         if frames:
+            kept = self._keep_application(frames)
+            place = _place(frames[0])
             if awaiting is None:
-                return self._keep_application(self._learnt, start, frames)
-            return self._keep_application(self._awaited, awaiting, frames)
+                self._learn(self._learnt, start, frames[0], self._root[place])
+            else:
+                awaits = self._learn(self._awaited, awaiting, frames[0], _Awaits(self._root[place]))
+                if awaits is not None:
+                    self._learn(awaits.bottoms, start, None, None)
+            return kept
         frames = (self._frames(awaiting, LIBRARY) or self._frames(start, LIBRARY))[:1]
         if not frames:
             return UNKNOWN
         self._kept += 1
         return self._libraries.setdefault(_place(frames[0]), self._stack(frames))
 
-    def _keep_application(self, known: _Depths, start: FrameType, frames: list[FrameType]) -> Stack:
+    def _keep_application(self, frames: list[FrameType]) -> Stack:
         level = self._root
         for frame in frames:
             level = level.setdefault(_place(frame), {})
-        self._learn(known, start, frames[0], self._root[_place(frames[0])])
         if 0 not in level:
             self._kept += 1
         kept: Stack = level.setdefault(0, self._stack(frames))
@@ -182,14 +196,11 @@ class StackFinder:
         codes = tuple(frame.f_code for frame in frames)
         return Stack(tuple(sites), codes, tuple(frame.f_lasti for frame in frames))
 
-    def _learn(
-        self,
-        known: _Depths,
-        start: FrameType,
-        wanted: FrameType | None,
-        level: dict[int, Any] | None,
-    ) -> None:
-        """Note how deep a frame lies (where it is None: the outermost one) and what its place stands for."""
+    def _learn(self, known: _Depths, start: FrameType, wanted: FrameType | None, stands_for: Any) -> Any:
+        """Note how deep a frame lies (where it is None: the outermost one) and what its place stands for.
+
+        Return what it stands for; None where too many depths are tried already.
+        """
         depth, frame = 0, start
         while frame is not wanted and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
@@ -197,9 +208,18 @@ class StackFinder:
         if depth not in depths and len(depths) < MAX_DEPTHS:
             depths[depth] = {}
             known[:] = sorted(depths.items())  # at once, for other threads read it
-        if depth in depths:
-            # In place of a level its code, which must live for the place to stay its own.
-            depths[depth][_place(frame)] = frame.f_code if level is None else level
+        if depth not in depths:
+            return None
+        return depths[depth].setdefault(_place(frame), frame.f_code if stands_for is None else stands_for)
+
+    def _has_application(self, frame: FrameType | None) -> bool:
+        """Whether there is a frame of the application from this one outwards."""
+        kind = self._classifier.kind
+        while frame is not None:
+            if kind(frame.f_code.co_filename) == APPLICATION:
+                return True
+            frame = frame.f_back
+        return False
 
     def _frames(self, frame: FrameType | None, wanted: int) -> list[FrameType]:
         found: list[FrameType] = []

@@ -15,6 +15,7 @@ from .owners import Owner
 from .patches import Patches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import ContextVar
     from types import FrameType, ModuleType
 
@@ -49,8 +50,9 @@ class UsePatch(Patches):
             session = module.Session
             self._wrap(ThreadLocalRegistry, "__init__", self._registry_init)
             self._wrap(session, "__init__", self._init)
-            event.listen(session, "after_begin", self._after_begin)
-            self._undo.append(lambda: event.remove(session, "after_begin", self._after_begin))
+            after_begin = self._after_begin()
+            event.listen(session, "after_begin", after_begin)
+            self._undo.append(lambda: event.remove(session, "after_begin", after_begin))
         else:
             from sqlalchemy.pool.base import _ConnectionFairy  # noqa: PLC0415  # as above
 
@@ -108,25 +110,32 @@ class UsePatch(Patches):
         __init__.__wrapped__ = original  # type: ignore[attr-defined]  # for inspect.signature
         return __init__
 
-    def _after_begin(self, session: Any, _transaction: Any, connection: Any) -> None:
-        try:
-            maker = getattr(session, "_rushhour_maker", None)
-            scoped = (self._has_registry and getattr(session, "_rushhour_scoped", None) is True) or None
-            if type(maker) is not Owner and not scoped:
-                return
-            record = getattr(connection._dbapi_connection, "_connection_record", None)
-            hold = None if record is None else record._rushhour_slot.hold
-            if hold is None:
-                return
-            hold.scoped = scoped
-            if type(maker) is not Owner:
-                return
-            if hold.owner is maker:
-                hold.made_here = True
-            else:
-                add_holder(hold, MAKER, maker)
-        except Exception as error:
-            self._book.fault("session begin", error)
+    def _after_begin(self) -> Callable[[Any, Any, Any], None]:
+        """The listener to a session that has taken a connection: the session knows who made it."""
+        fault = self._book.fault
+
+        def after_begin(session: Any, _transaction: Any, connection: Any) -> None:
+            try:
+                maker = getattr(session, "_rushhour_maker", None)
+                is_known = type(maker) is Owner
+                scoped = (self._has_registry and getattr(session, "_rushhour_scoped", None) is True) or None
+                if not is_known and not scoped:
+                    return
+                record = getattr(connection._dbapi_connection, "_connection_record", None)
+                hold = None if record is None else record._rushhour_slot.hold
+                if hold is None:
+                    return
+                hold.scoped = scoped
+                if not is_known:
+                    return
+                if hold.owner is maker:
+                    hold.made_here = True
+                else:
+                    add_holder(hold, MAKER, maker)
+            except Exception as error:
+                fault("session begin", error)
+
+        return after_begin
 
 
 def add_holder(hold: Any, why: str, owner: Any) -> None:

@@ -207,14 +207,17 @@ def test_what_a_task_of_a_server_returns_is_not_looked_at(file: str, watched: bo
 
 def test_a_task_that_cannot_be_referred_to_is_its_thread() -> None:
     current = owner_finder()
-    asyncio_current = asyncio.current_task
 
     async def main() -> Owner:
-        asyncio.current_task = lambda _loop=None: OwnTask()  # type: ignore[assignment,return-value]
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        own = OwnTask()
+        asyncio.tasks._leave_task(loop, task)  # type: ignore[arg-type]
+        asyncio.tasks._enter_task(loop, own)  # type: ignore[arg-type]
         try:
             return current()
         finally:
-            asyncio.current_task = asyncio_current
+            asyncio.tasks._leave_task(loop, own)  # type: ignore[arg-type]
+            asyncio.tasks._enter_task(loop, task)  # type: ignore[arg-type]
 
     assert asyncio.run(main()).kind == THREAD
 
