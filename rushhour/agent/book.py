@@ -316,17 +316,10 @@ class Book:
         )
 
     def came_back(self, hold: Hold, returned: float, how: str) -> None:
-        """A check-out is over."""
+        """A check-out is over, in another way than most: see `PoolPatch._return_conn`."""
         hold.returned, hold.how = returned, how
         if self.live.pop(hold, None) is not None:  # else: taken by the parent of this process
-            request = hold.request
-            label = None if request is None else request.label
-            # `followed` is read after `returned` is set: see `Tally._check_outs`.
-            if hold.followed or how is GC or (label is None and request is not None):
-                self.ended.append(hold)
-            else:
-                place = (hold.slot.pool, hold.stack, label)
-                (self.lasted.get(place) or self.times_of(place)).extend((returned - hold.taken, hold.waited))
+            self.ended.append(hold)
         self.mark[0] = not self.live
 
     def times_of(self, place: Place) -> deque[float]:

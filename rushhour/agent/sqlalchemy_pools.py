@@ -187,7 +187,8 @@ class PoolPatch:
 
     def _return_conn(self, original: Any) -> Any:
         """Pool._return_conn: a proxy was closed, invalidated or collected; its record is still ours alone."""
-        came_back, fault = self._book.came_back, self._book.fault
+        book, fault = self._book, self._book.fault
+        live, lasted, times_of, end = book.live, book.lasted, book.times_of, book.ended.append
 
         def _return_conn(pool: Any, record: Any) -> Any:
             try:
@@ -200,7 +201,19 @@ class PoolPatch:
                     else:
                         how = INVALIDATE if record.dbapi_connection is None else CLOSE
                     hold.proxy = _returned
-                    came_back(hold, returned, how)
+                    hold.returned, hold.how = returned, how
+                    if live.pop(hold, None) is not None:  # else: taken by the parent of this process
+                        request = hold.request
+                        label = None if request is None else request.label
+                        # `followed` is read after `returned` is set: see `Tally._check_outs`.
+                        if hold.followed or how is GC or (label is None and request is not None):
+                            end(hold)
+                        else:
+                            place = (slot.pool, hold.stack, label)
+                            (lasted.get(place) or times_of(place)).extend(
+                                (returned - hold.taken, hold.waited)
+                            )
+                    book.mark[0] = not live
             except Exception as error:
                 fault("check-in", error)
             return original(pool, record)

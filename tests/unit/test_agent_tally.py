@@ -3,13 +3,18 @@
 import queue
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from rushhour.agent.book import CLOSE, Book, Hold, Request, Slot, Timeout
+from rushhour.agent import sqlalchemy_pools
+from rushhour.agent.book import Book, Hold, Request, Slot, Timeout
 from rushhour.agent.call_sites import Classifier, Site, Stack
+from rushhour.agent.flask_requests import current_request
 from rushhour.agent.owners import GREENLET, TASK, THREAD, Owner
+from rushhour.agent.sqlalchemy_pools import PoolPatch
 from rushhour.agent.tally import MAX_POOLS, Tally
 
 ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), (), ())
@@ -36,6 +41,7 @@ class Story:
         self.tally = Tally(self.book, Classifier())
         self.pool = FakePool()
         self.state = self.book.pool_state(self.pool)
+        self.pools = PoolPatch(self.book, Classifier(), lambda _: ROWS, current_request, lambda: None)
 
     def take(
         self,
@@ -58,7 +64,11 @@ class Story:
         return hold
 
     def give_back(self, hold: Hold, at: float) -> None:
-        self.book.came_back(hold, at, CLOSE)
+        hold.slot.hold, hold.proxy = hold, lambda: self
+        record = SimpleNamespace(_rushhour_slot=hold.slot, dbapi_connection=self)
+        with patch.object(sqlalchemy_pools, "monotonic", lambda: at):
+            self.pools._return_conn(lambda _pool, _record: None)(self.pool, record)
+        assert not self.book.faults
         self.pool._overflow -= 1
 
     def tick(self, now: float, *kinds: str) -> list[dict[str, Any]]:
