@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import weakref
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
+from types import CoroutineType, ModuleType
 from typing import Any
+from weakref import ref
 
 from .book import Book, Request, monotonic
 from .call_sites import Classifier
@@ -141,26 +141,27 @@ def as_flask_writes(path: str) -> str:
 
 def running_task() -> Callable[[], Any]:
     """A weak reference to the task that runs here."""
-    return weakref.ref(asyncio.current_task() or running_task)
+    return ref(asyncio.current_task() or running_task)
 
 
 def watched(request: Request, send: Any, message: Any) -> Any:
     """The ASGI callable `send`, which notes for its request whether a response is on its way.
 
     From its start to its last part a response streams. While `send` waits, the client does not take what
-    was sent before.
+    was sent before. A plain function: a coroutine around another is resumed each time that the inner one is.
     """
-    if message.get("type") != START:
-        return _part(request, send, message)
-    request.returned = request.streams = True
-    return send(message)  # headers alone fill no buffer: nothing waits here
+    kind = message.get("type")
+    if kind == START:
+        request.returned = request.begun = True
+        return send(message)  # headers alone fill no buffer: nothing waits here
+    part = send(message)
+    if type(part) is not CoroutineType:
+        part = _awaited(part)
+    request.part = ref(part)
+    if kind == BODY:
+        request.is_last = not message.get("more_body")
+    return part
 
 
-async def _part(request: Request, send: Any, message: Any) -> None:
-    request.sending = True
-    try:
-        await send(message)
-    finally:
-        request.sending = False
-        if message.get("type") == BODY and not message.get("more_body"):
-            request.streams = False
+async def _awaited(part: Any) -> None:
+    await part

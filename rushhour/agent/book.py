@@ -38,7 +38,10 @@ MAX_PENDING = (
 class Request:
     """A request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 
-    __slots__ = ("ended", "label", "method", "outer", "owner", "returned", "sending", "streams", "task")
+    __slots__ = (
+        *("begun", "ended", "is_last", "label", "method", "outer", "owner"),
+        *("part", "returned", "task"),
+    )
 
     def __init__(self, method: str, outer: Request | None, owner: Owner | None = None) -> None:
         self.method = method
@@ -47,9 +50,21 @@ class Request:
         self.outer = outer
         self.ended: float | None = None
         self.returned = False  # the framework has returned its response
-        self.streams = False  # the response is made while it is sent
-        self.sending = False  # a part of it was handed to the server, which has not taken it yet
+        self.begun = False  # the response is made while it is sent, and its start was
+        self.is_last = False  # its last part was handed to the server
+        self.part: Callable[[], Any] = nothing  # weak, to the coroutine that hands a part to the server
         self.task: Callable[[], Any] = nothing  # weak, to the asyncio task that runs it
+
+    @property
+    def sending(self) -> bool:
+        """Whether a part of the response was handed to the server, which has not taken it yet."""
+        part = self.part()
+        return part is not None and part.cr_frame is not None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the response is on its way: begun, and its last part not taken."""
+        return self.begun and (not self.is_last or self.sending)
 
     @property
     def in_loop(self) -> bool:

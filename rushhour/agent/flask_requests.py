@@ -87,7 +87,7 @@ class FlaskPatch(Patches):
             try:
                 # A passed-through file is closed by the server, not by its response.
                 if request is not None and response.is_streamed and not response.direct_passthrough:
-                    request.streams = True
+                    request.begun = True
                     response.call_on_close(lambda: _closed(request))
             except Exception as error:
                 fault("response", error)

@@ -188,7 +188,7 @@ def test_holders_are_looked_at_while_their_request_runs() -> None:
 
 def test_a_streamed_response_is_distinguished_from_other_waits() -> None:
     book, pool, request = Book(), FakePool(), Request("GET", None)
-    request.streams = request.returned = True
+    request.begun = request.returned = True
     with a_waiting_thread() as ident:
         hold = a_hold(book, pool, request, ident, 1.0)
         doing = Doing(Classifier(), Catalog())
@@ -200,7 +200,7 @@ def test_a_streamed_response_is_distinguished_from_other_waits() -> None:
 
 def test_a_query_of_a_streamed_response_is_the_drivers_wait() -> None:
     book, pool, request = Book(), FakePool(), Request("GET", None)
-    request.streams = request.returned = True
+    request.begun = request.returned = True
     with a_waiting_thread(asks_the_server) as ident:
         hold = a_hold(book, pool, request, ident, 1.0)
         doing = Doing(Classifier(), Catalog())

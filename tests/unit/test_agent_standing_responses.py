@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -55,12 +56,46 @@ def test_a_response_streams_from_its_start_to_its_last_part_and_a_pending_part_w
     ]
 
 
+def test_a_part_is_sent_no_longer_once_it_was_taken_whoever_keeps_its_coroutine() -> None:
+    request, states = Request("GET", None), list[tuple[bool, bool]]()
+
+    async def send(_: Any) -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        part = asyncio.create_task(watched(request, send, {"type": "http.response.body"}))
+        states.append((request.sending, request.streams))
+        await part
+        states.append((request.sending, request.streams))
+        assert part.get_coro() is request.part()
+
+    request.returned = request.begun = True
+    asyncio.run(main())
+    assert states == [(True, True), (False, False)]
+
+
+def test_what_a_server_sends_without_a_coroutine_is_sent_until_it_was_taken() -> None:
+    request = Request("GET", None)
+
+    async def main() -> None:
+        taken = asyncio.get_running_loop().create_future()
+        part = asyncio.create_task(watched(request, lambda _: taken, {"type": "http.response.body"}))
+        await asyncio.sleep(0)
+        assert request.sending
+        taken.set_result(None)
+        await part
+        assert not request.sending
+
+    asyncio.run(main())
+
+
 def test_sending_is_distinguished_from_making_a_streamed_response() -> None:
     making, unread = Request("GET", None), Request("GET", None)
     for request in (making, unread):
-        request.returned = request.streams = True
-    unread.sending = True
-    with a_waiting_thread() as first, a_waiting_thread() as second:
+        request.returned = request.begun = True
+    part = pauses()
+    unread.part = weakref.ref(part)
+    with closing(part), a_waiting_thread() as first, a_waiting_thread() as second:
         holds = [
             a_hold(Book(), FakePool(), making, first, 1.0),
             a_hold(Book(), FakePool(), unread, second, 1.0),
