@@ -11,7 +11,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from rushhour.agent.call_sites import APPLICATION, Classifier, Stack
 from rushhour.agent.call_sites import LIBRARY as LIBRARY_FILE
-from rushhour.agent.stacks import MAX_FRAMES, StackFinder
+from rushhour.agent.stacks import MAX_DEPTHS, MAX_FRAMES, StackFinder
 
 APP = "/srv/service/app"
 LIBRARY = "/srv/.venv/lib/python3.11/site-packages"
@@ -182,6 +182,22 @@ def test_the_application_within_a_greenlet_is_named_itself(finder: Finder) -> No
     ways = [Coroutine(one) for one in (plain, rows, run_sync)]
     for _ in range(2):
         assert [way.stack().sites[0].function for way in ways] == ["view", "rows", "rows"]
+
+
+def test_one_place_may_await_sqlalchemy_and_the_application_in_turn(finder: Finder) -> None:
+    """Whatever it has awaited before, and however deep that was."""
+    sqlalchemy = f"{LIBRARY}/sqlalchemy/orm.py"
+    plain = [function(sqlalchemy, "execute", "return find(1)", find=finder.find)]
+    for number in range(2 * MAX_DEPTHS):
+        plain.append(function(sqlalchemy, f"deeper_{number}", callee=plain[-1]))
+    own = [function(f"{APP}/db.py", "rows", callee=one) for one in plain]
+    space: dict[str, Any] = {"spawn": greenlet_spawn}
+    source = "async def view(inner): return await spawn(inner)"
+    exec(compile(source, f"{APP}/views.py", "exec"), space)  # noqa: S102  # as above
+    for _ in range(2):
+        for library, application in zip(plain, own, strict=True):
+            found = [asyncio.run(space["view"](inner)) for inner in (library, application)]
+            assert [stack.sites[0].function for stack in found] == ["view", "rows"]
 
 
 def test_an_installed_package_that_awaits_a_greenlet(finder: Finder) -> None:
