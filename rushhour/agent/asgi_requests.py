@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from _thread import get_ident
 from collections.abc import Callable
 from functools import partial
 from types import CoroutineType, ModuleType
@@ -20,7 +21,7 @@ from weakref import ref
 from .book import Book, Request, monotonic
 from .call_sites import Classifier
 from .flask_requests import current_request, version_of
-from .owners import TASK
+from .owners import task_getters
 from .patches import Patches
 
 START, BODY = "http.response.start", "http.response.body"
@@ -55,8 +56,9 @@ class StarlettePatch(Patches):
         self._wrap(BackgroundTask, "__call__", self._background)
 
     def _call(self, original: Any) -> Any:
-        fault, serving, owner_of = self._book.fault, self._book.serving, self._book.owner_of
+        fault, serving = self._book.fault, self._book.serving
         current, make_current = current_request.get, current_request.set
+        running_loop, task_of = asyncio._get_running_loop, task_getters(asyncio)[0]
 
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
             kind = scope["type"]
@@ -68,10 +70,11 @@ class StarlettePatch(Patches):
             request = Request("WEBSOCKET" if kind == "websocket" else str(scope.get("method", "?")), outer)
             make_current(request)
             try:
-                owner = owner_of()
-                request.task = owner.ref if owner.kind is TASK else running_task()
-                if owner.thread not in serving:
-                    serving.add(owner.thread)
+                # An owner is made of the task only once it takes a connection.
+                task, thread = task_of(running_loop()), get_ident()
+                request.task = running_task() if task is None else ref(task)
+                if thread not in serving:
+                    serving.add(thread)
                 send = partial(watched, request, send)
             except Exception as error:
                 fault("request start", error)

@@ -82,12 +82,14 @@ class _Life:
         self.owner.newest = None  # see `_forget`
 
 
-def _current_tasks(asyncio: Any) -> tuple[Any, Any]:
-    """Return the functions that know the running task: of C and, from Python 3.14 on apart, of Python.
+def task_getters(asyncio: Any) -> tuple[Any, Any]:
+    """Return the functions that know the running task of a loop: of C, and from Python 3.14 on, of Python.
 
     Until Python 3.11 `current_task` is written in Python, around a dictionary that has a method in C.
     """
-    by_loop = getattr(sys.modules["_asyncio"], "_current_tasks", None)  # not documented; gone in Python 3.14
+    by_loop = getattr(
+        sys.modules.get("_asyncio"), "_current_tasks", None
+    )  # not documented; gone in Python 3.14
     current = by_loop.get if type(by_loop) is dict else asyncio.current_task
     return current, getattr(asyncio.tasks, "_py_current_task", current)
 
@@ -109,7 +111,7 @@ def owner_finder() -> Callable[[], Owner]:
 
     def first_task(loop: Any) -> Any:
         nonlocal current_task, current_py_task
-        current_task, current_py_task = _current_tasks(modules["asyncio"])
+        current_task, current_py_task = task_getters(modules["asyncio"])
         return current_task(loop)
 
     running_loop, current_task, current_py_task = first_loop, first_task, first_task
