@@ -26,6 +26,7 @@ from .patches import Patches
 
 START, BODY = "http.response.start", "http.response.body"
 MAX_LABELS = 10_000  # kept: a client may ask with methods that nobody has
+_running_loop, (_task_of, _) = asyncio._get_running_loop, task_getters(asyncio)
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -58,7 +59,6 @@ class StarlettePatch(Patches):
     def _call(self, original: Any) -> Any:
         fault, serving = self._book.fault, self._book.serving
         current, make_current = current_request.get, current_request.set
-        running_loop, task_of = asyncio._get_running_loop, task_getters(asyncio)[0]
 
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
             kind = scope["type"]
@@ -71,7 +71,7 @@ class StarlettePatch(Patches):
             make_current(request)
             try:
                 # An owner is made of the task only once it takes a connection.
-                task, thread = task_of(running_loop()), get_ident()
+                task, thread = _task_of(_running_loop()), get_ident()
                 request.task = running_task() if task is None else ref(task)
                 if thread not in serving:
                     serving.add(thread)
@@ -144,7 +144,8 @@ def as_flask_writes(path: str) -> str:
 
 def running_task() -> Callable[[], Any]:
     """A weak reference to the task that runs here."""
-    return ref(asyncio.current_task() or running_task)
+    task = _task_of(_running_loop())
+    return ref(asyncio.current_task() or running_task) if task is None else ref(task)
 
 
 def watched(request: Request, send: Any, message: Any) -> Any:
