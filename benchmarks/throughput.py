@@ -40,10 +40,21 @@ def throughput_rows(out: Path) -> list[Row]:
     return [share_row("agent: throughput of a service", serve), control_row(serve)]
 
 
-def share_row(name: str, serve: Callable[[], AbstractContextManager["Server"]]) -> Row:
-    """The share of its requests per CPU second that a service keeps with the agent in it."""
+def share_row(
+    name: str, serve: Callable[[], AbstractContextManager["Server"]], most_us: float | None = None
+) -> Row:
+    """The share of its requests per CPU second that a service keeps with the agent in it.
+
+    With `most_us` the bound is what the agent takes of a request, in microseconds of CPU.
+    """
     kept, rate, busy = shares(serve, STARTS)
-    measured = f"{kept:.1%} of {rate:.0f} requests per CPU second, at {busy:.0%} of a core"
+    # The more is kept, the less is added.
+    added = Interval(*((1 / share - 1) * 1e6 / rate for share in (kept.middle, kept.high, kept.low)))
+    measured = (
+        f"{kept:.1%} of {rate:.0f} requests per CPU second, at {busy:.0%} of a core: {added:.0f} us a request"
+    )
+    if most_us is not None:
+        return added.row(name, measured, f"<= {most_us:g} us", most=most_us)
     return kept.row(name, measured, f">= {MIN_SHARE:.0%}", least=MIN_SHARE)
 
 
