@@ -69,6 +69,8 @@ class StarlettePatch(Patches):
             outer = current()
             request = Request("WEBSOCKET" if kind == "websocket" else str(scope.get("method", "?")), outer)
             make_current(request)
+            if outer is not None:
+                outer.framed = True
             try:
                 # An owner is made of the task only once it takes a connection.
                 task, thread = _task_of(_running_loop()), get_ident()

@@ -9,20 +9,21 @@ Waiters and workers are matched by the very object that is waited for, so that n
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import MAX_GENERATIONS, chain_of, task_types
-from .frames import Uninterrupted, local_of, stack_of
+from .frames import Uninterrupted, attributes_of, local_of, stack_of
 from .green import Stacks, is_awaited, is_used, waiting_for
 from .hands import Hands, awaited_things
 from .owners import TASK, frame_of
 from .stacks import awaiting_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from .book import Hold, PoolState
@@ -32,6 +33,8 @@ MAX_THREADS = 100
 MAX_FRAMES = 200
 MAX_WAITING = 16  # innermost frames in which a library waits
 MAX_FUTURES = 64
+MAX_ITEMS = 1000  # that wait in an executor
+_OUTERMOST = 6  # frames, among which a thread of an executor has its loop
 MAX_HOLDS = 64  # whose owners are asked whether they wait for a thread whose check-out timed out
 
 # File and function of a wait -> the variable that holds what is waited for.
@@ -97,6 +100,34 @@ def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, 
         for key in worked_on(thread, stack):
             found[key] = stack
     return found
+
+
+def waiting_items(
+    stacks: Iterable[tuple[int, list[FrameType]]], in_queue: Callable[[list[FrameType]], bool]
+) -> set[int]:
+    """Return the addresses of futures whose items have to wait until a thread gets its connection.
+
+    They are in the queue of an executor of which most threads wait in the queue of a pool.
+    """
+    threads: dict[int, list[bool]] = {}
+    items: dict[int, Any] = {}
+    for _, stack in islice(stacks, MAX_THREADS):
+        for frame in stack[-_OUTERMOST:]:
+            if frame.f_code.co_name == "_worker" and frame.f_code.co_filename.endswith(_ITEM):
+                waiting = local_of(frame, "work_queue")
+                items[id(waiting)] = waiting
+                threads.setdefault(id(waiting), []).append(in_queue(stack))
+    stuck = [items[key] for key, queued in threads.items() if 2 * sum(queued) >= len(queued)]
+    return {id(future) for waiting in stuck for future in _futures_in(waiting)}
+
+
+def _futures_in(waiting: Any) -> list[Any]:
+    """Return the futures of what is in the queue of an executor; the queue is in C, and read as it is."""
+    found: list[Any] = []
+    for thing in gc.get_referents(waiting):  # the items, or until Python 3.12 a list of them
+        found += thing if type(thing) is list else [thing]
+    futures = [attributes_of(item).get("future") for item in found[:MAX_ITEMS]]
+    return [future for future in futures if future is not None]
 
 
 def held_for(asking: Owner, thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:

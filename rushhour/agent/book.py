@@ -39,7 +39,7 @@ class Request:
     """A request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 
     __slots__ = (
-        *("begun", "ended", "is_last", "label", "method", "outer", "owner"),
+        *("begun", "ended", "framed", "is_last", "label", "method", "outer", "owner"),
         *("part", "returned", "task"),
     )
 
@@ -48,6 +48,7 @@ class Request:
         self.owner = owner  # the thread or greenlet that runs it; None: a task does, or it is not known
         self.label: str | None = None  # "GET /customers/<int:customer_id>", once the route is known
         self.outer = outer
+        self.framed = False  # of a server's: a framework's own patch tracks it, too
         self.ended: float | None = None
         self.returned = False  # the framework has returned its response
         self.begun = False  # the response is made while it is sent, and its start was

@@ -156,7 +156,7 @@ class Doing:
             if state is not None and state is not hold.slot.pool:
                 look.what = OTHER_POOL
         elif look.what == ELSEWHERE:
-            if standing.unserved and self._threads_wait():
+            if standing.stuck or (standing.unserved and self._threads_wait()):
                 look.what = BEHIND
             elif standing.sends or (request is not None and request.sending):
                 look.what = SENDING
@@ -281,9 +281,12 @@ class Doing:
             below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter, serves=self._serves)
             below = below or helpers.handed(above, waiter, serves=self._serves, bounded=bounded)
             if below is None:
+                standing.stuck = helpers.is_stuck(above, waiter)
+                standing.hands_on = standing.hands_on and not standing.stuck
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None
-        if found is not standing and (found.what == QUEUE or standing.hands_on):
+        if found is not standing and (found.what == QUEUE or standing.hands_on or standing.site is None):
+            found.stuck = standing.stuck
             return above, found
         return stack, standing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .asked import awaited_by, futures_of, threads_by_work
+from .asked import awaited_by, futures_of, threads_by_work, waiting_items
 from .coroutines import chain_of, tasks_beside
 from .frames import stack_of
 from .green import Stacks, in_queues, joins_one_of, suspended_at, waiting_for
@@ -46,6 +46,7 @@ class Helpers:
         self._requests: dict[Request, list[FrameType]] | None = None
         self._threads: list[list[FrameType]] | None = None
         self._works: dict[Any, list[FrameType]] | None = None
+        self._stuck: set[int] | None = None
         self._queued: list[Any] | None = None  # greenlets in the queue of a pool
         self._waiting: dict[bool, Stacks] = {}
 
@@ -70,6 +71,15 @@ class Helpers:
             if found is not None:
                 return found
         return None
+
+    def is_stuck(self, stack: list[FrameType], task: Any = None) -> bool:
+        """Return whether a stack, or a task, waits for an item that waits for threads in a pool's queue."""
+        awaited = awaited_by(stack, task)
+        if not awaited or not self._is_queue():
+            return False
+        if self._stuck is None:
+            self._stuck = waiting_items(self._stacks(), self._in_queue)
+        return not self._stuck.isdisjoint(awaited)
 
     def handed(
         self, stack: list[FrameType], task: Any = None, *, serves: bool = False, bounded: bool = False

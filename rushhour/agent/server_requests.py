@@ -50,16 +50,17 @@ class ServerPatch(Patches):
         super().__init__()
         self.aside = False
         self._book = book
+        self._watches = False  # what is sent: once a request was answered by no framework that does so
 
     def apply(self, module: ModuleType) -> None:
         """Patch one of MODULES, which was just imported."""
         name = module.__name__
         if name in ASGI:
             owner, method = ASGI[name]
-            self._wrap(getattr(module, owner), method, _bracket_async)
+            self._wrap(getattr(module, owner), method, self._bracket_async)
         elif name in WRAPPED:
             owner, method = WRAPPED[name]
-            self._wrap(getattr(module, owner), method, _bracket_wrapper)
+            self._wrap(getattr(module, owner), method, self._bracket_wrapper)
         elif not self.aside:
             owner, method = WSGI[name]
             in_one_thread = name in IN_ONE_THREAD
@@ -89,39 +90,46 @@ class ServerPatch(Patches):
 
         return serve
 
+    def _bracket_async(self, original: Any) -> Any:
+        from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
 
-def _bracket_async(original: Any) -> Any:
-    from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
+        async def serve(cycle: Any, app: Any) -> None:
+            request = Request("?", None)
+            request.task = running_task()
+            current_request.set(request)
+            try:
+                await original(cycle, _watched(app, request) if self._is_to_watch() else app)
+            finally:
+                self._end_async(request)
 
-    async def serve(cycle: Any, app: Any) -> None:
-        request = Request("?", None)
-        request.task = running_task()
-        current_request.set(request)
-        try:
-            await original(cycle, app if STARLETTE in sys.modules else _watched(app, request))
-        finally:
-            end(request)
+        return serve
 
-    return serve
+    def _bracket_wrapper(self, original: Any) -> Any:
+        from .asgi_requests import running_task, watched  # noqa: PLC0415  # as above
 
+        async def __call__(wrapper: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:  # noqa: N807
+            if scope["type"] not in _SERVED:  # start-up and shutdown
+                await original(wrapper, scope, receive, send, *rest)
+                return
+            request = Request("?", None)
+            request.task = running_task()
+            current_request.set(request)
+            sends = partial(watched, request, send) if self._is_to_watch() else send
+            try:
+                await original(wrapper, scope, receive, sends, *rest)
+            finally:
+                self._end_async(request)
 
-def _bracket_wrapper(original: Any) -> Any:
-    from .asgi_requests import running_task, watched  # noqa: PLC0415  # asyncio is imported here already
+        return __call__
 
-    async def __call__(wrapper: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:  # noqa: N807
-        if scope["type"] not in _SERVED:  # start-up and shutdown
-            await original(wrapper, scope, receive, send, *rest)
-            return
-        request = Request("?", None)
-        request.task = running_task()
-        current_request.set(request)
-        sends = send if STARLETTE in sys.modules else partial(watched, request, send)
-        try:
-            await original(wrapper, scope, receive, sends, *rest)
-        finally:
-            end(request)
+    def _is_to_watch(self) -> bool:
+        """Whether what a server sends is watched: where Starlette answers all requests, its patch does so."""
+        return self._watches or STARLETTE not in sys.modules
 
-    return __call__
+    def _end_async(self, request: Request) -> None:
+        """The server is done with it. That Starlette is imported does not say that it answers."""
+        self._watches = self._watches or not request.framed
+        end(request)
 
 
 def _watched(app: Any, request: Request) -> Any:

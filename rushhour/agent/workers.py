@@ -54,7 +54,10 @@ def threads_at_work(frames: dict[int, FrameType]) -> list[list[FrameType]]:
 
 
 def at_work(frames: dict[int, FrameType]) -> dict[Request, list[FrameType]]:
-    """Return the stacks of threads that run a function for a request."""
+    """Return the stacks of threads that run a function for a request, or for a part of it.
+
+    A background task, and an application within another one, are requests of their own within theirs.
+    """
     found: dict[Request, list[FrameType]] = {}
     for frame in list(frames.values())[:MAX_THREADS]:
         stack: list[FrameType] = []
@@ -63,8 +66,9 @@ def at_work(frames: dict[int, FrameType]) -> dict[Request, list[FrameType]]:
             code = inner.f_code
             if code.co_name == "run" and code.co_filename.endswith(_ANYIO):
                 request = _request_of(inner) if stack else None
-                if request is not None:
-                    found[request] = stack
+                while request is not None:
+                    found.setdefault(request, stack)
+                    request = request.outer
                 break
             stack.append(inner)
             inner = inner.f_back

@@ -20,6 +20,7 @@ from rushhour.agent.book import Book, Hold, Request
 from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
+from rushhour.agent.looks import BEHIND
 from rushhour.agent.owners import GREENLET, TASK, THREAD, Owner
 from rushhour.agent.sqlalchemy_pools import PoolPatch
 from rushhour.agent.standing import ELSEWHERE, QUEUE
@@ -265,6 +266,62 @@ def test_a_look_keeps_nothing_of_the_work_alive() -> None:
         gate.may_end.set()
     gc.collect()
     assert gone[0]() is None
+
+
+def by_result_of(executor: futures.Executor) -> None:
+    executor.submit(int).result()
+
+
+class QueuedPool(FakePool):
+    """A pool in whose queue somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pool.not_empty = type("Condition", (), {"_waiters": (1,)})()
+
+
+@pytest.mark.parametrize("by_task", [False, True])
+@pytest.mark.parametrize(
+    ("others", "seen"),
+    [
+        ((in_queue, in_queue), BEHIND),
+        ((in_queue, lambda wait: wait()), BEHIND),
+        ((lambda wait: wait(),) * 2, ELSEWHERE),
+    ],
+)
+def test_who_waits_for_an_item_of_an_executor_waits_for_what_its_threads_do(
+    others: tuple[Callable[[Work], None], ...], seen: str, by_task: bool
+) -> None:
+    """Threads that all wait for a connection begin no item, and nobody who holds one gives it back."""
+    gates, pool = [Gate(where) for where in others], QueuedPool()
+
+    async def hands_on(executor: futures.Executor) -> None:
+        await asyncio.get_running_loop().run_in_executor(executor, int)
+
+    async def as_task(executor: futures.Executor) -> Mapping[str, int]:
+        task = asyncio.create_task(hands_on(executor))
+        await asyncio.sleep(0)
+        hold = a_hold(Book(), pool, None, 0, 1.0)
+        hold.owner = Owner(TASK, threading.get_ident())
+        hold.owner.ref = weakref.ref(task)
+        counts = settled(hold, seen)
+        for gate in gates:
+            gate.may_end.set()
+        await task
+        return counts
+
+    with futures.ThreadPoolExecutor(len(gates)) as executor:
+        for gate in gates:
+            executor.submit(gate)
+            assert gate.began.wait(DEADLINE_S)
+        if by_task:
+            counts = asyncio.run(as_task(executor))
+        else:
+            with running(lambda: by_result_of(executor)) as holder:
+                counts = settled(a_hold(Book(), pool, None, holder.ident or 0, 1.0), seen)
+                for gate in gates:
+                    gate.may_end.set()
+    assert (counts[BEHIND], counts[ELSEWHERE]) == (int(seen == BEHIND), int(seen == ELSEWHERE))
 
 
 def test_a_time_out_is_counted_where_it_cannot_be_seen_what_its_owner_holds(

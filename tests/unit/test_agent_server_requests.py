@@ -91,8 +91,14 @@ class ASGIWrapper:
         await self.app(scope, receive, send)
 
 
-def test_a_response_of_hypercorn_is_known_to_stream(patch: ServerPatch, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("imported", [False, True])
+def test_a_response_of_hypercorn_is_known_to_stream(
+    patch: ServerPatch, monkeypatch: Any, imported: bool
+) -> None:
+    """Also where Starlette is imported and another framework answers, from its second request on."""
     monkeypatch.delitem(sys.modules, STARLETTE, raising=False)
+    if imported:
+        monkeypatch.setitem(sys.modules, STARLETTE, ModuleType(STARLETTE))
     patch.apply(module("hypercorn.app_wrappers", ASGIWrapper))
     seen: list[Any] = []
 
@@ -106,11 +112,36 @@ def test_a_response_of_hypercorn_is_known_to_stream(patch: ServerPatch, monkeypa
     async def send(_: Any) -> None:
         pass
 
+    if imported:
+        asyncio.run(ASGIWrapper(app)({"type": "http"}, None, send, None, None))
+        assert seen[1] == (False, False)
+        seen.clear()
     asyncio.run(ASGIWrapper(app)({"type": "http"}, None, send, None, None))
     assert seen[1] == (True, False)
     assert seen[0].ended is not None
     asyncio.run(ASGIWrapper(app)({"type": "lifespan"}, None, send, None, None))
     assert seen[2] is None
+
+
+def test_what_is_sent_is_not_watched_twice_where_starlette_answers(
+    patch: ServerPatch, monkeypatch: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, STARLETTE, ModuleType(STARLETTE))
+    patch.apply(module("hypercorn.app_wrappers", ASGIWrapper))
+    seen: list[Any] = []
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        request = current_request.get()
+        assert request is not None
+        request.framed = True
+        seen.append(send)
+
+    async def send(_: Any) -> None:
+        pass
+
+    for _ in range(2):
+        asyncio.run(ASGIWrapper(app)({"type": "http"}, None, send, None, None))
+    assert seen == [send, send]
 
 
 @pytest.mark.parametrize(

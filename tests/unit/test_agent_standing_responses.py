@@ -152,7 +152,10 @@ def test_a_connection_that_a_worker_thread_took_is_seen_where_its_request_waits(
         during(pauses, look)
 
 
-def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_nothing_of_it() -> None:
+@pytest.mark.parametrize("within", [False, True], ids=["itself", "a background task of it"])
+def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_nothing_of_it(
+    within: bool,
+) -> None:
     mine, others = Request("GET", None), Request("GET", None)
     seen: list[weakref.ref[Any]] = []
 
@@ -187,7 +190,7 @@ def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_not
     jobs = queue.Queue[Any]()
     thread = threading.Thread(target=run, args=(jobs,))
     thread.start()
-    job = Job(mine, wait)
+    job = Job(Request("GET", mine) if within else mine, wait)
     seen.append(weakref.ref(job))
     jobs.put(job)
     del job
