@@ -19,8 +19,8 @@ FASTAPI = (
 FASTAPI_SCOPE = ', or write `Depends(..., scope="function")`, which ends it before the response is sent'
 SCOPES_SINCE = (0, 121)  # FastAPI's release notes: "dependencies with scopes"
 FLASK = (
-    "Under Flask `stream_with_context` keeps the session of the request until the stream has ended: close it "
-    "before the response is returned"
+    "Under Flask `stream_with_context` keeps the session that the generator uses until the stream has ended, "
+    "and up to Flask 3.1.1 the one that the view has used: close it before the first part is sent"
 )
 
 MOST = 0.5  # of the looks at holders
