@@ -87,14 +87,15 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
     """Name the other candidate, where what the holders wait for is done in their own process."""
     if holds.share_of_places("inside", among=ELSEWHERE) < MOST:
-        who, site = "Work of no request waits", holds.unasked_at if holds.unasked >= MOST else None
+        who = "What no customer asked for (work of no request, or a request of the service to itself) waits"
+        site = holds.unasked_at if holds.unasked >= MOST else None
         if holds.beside >= HARDLY_ANY:
             who, site = "Tasks that their requests started wait", holds.beside_at
         if site is None:
             return ""
         return (
-            f" {who} for a connection meanwhile, at {at(site)}. If the holders look again and again for "
-            "what is done there, it is a nested-checkout, whose second connection is asked for there."
+            f" {who} for a connection meanwhile, at {at(site)}. If the holders wait for what is done there, "
+            "it is a nested-checkout, whose second connection is asked for there."
         )
     where = next(
         (f", as at {at(site)} ({counted(n, 'time-out')})" for site, n in holds.away if site != taken), ""

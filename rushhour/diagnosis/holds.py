@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.following import Following, followings
 from rushhour.diagnosis.pressure import PressureSignals, server_samples
-from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.sites import at, plain_endpoint
+from rushhour.diagnosis.units import REQUEST, unit_of_endpoint
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -67,7 +68,7 @@ class HoldSignals:
     beside: float = 0.0  # of the connection-seconds: a task that the request left waited for one in vain
     beside_at: f.CallSite | None = None  # where most of these tasks asked
     following: Following | None = None  # what comes back does so just after time-outs at a line
-    unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
+    unasked: float = 0.0  # tasks, threads and requests of no customer that waited in vain, on average
     unasked_at: f.CallSite | None = None  # where most of them asked
     asked_again: float = 0.0  # of the idle backends of connections out for a while: asked again, lately
     worked: float = 0.0  # of `driver`, what the server says it ran queries for; all, where it says nothing
@@ -154,10 +155,12 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     refuted = {site for site, one in follows.items() if one.is_refuted}
     beside = [timeout for timeout in late if timeout.beside and timeout.site not in refuted]
     knows_requests = any(timeout.requested for timeout in late)  # the agent tracks those of this server
+    unknown = _unknown_routes(history, late)
     unasked = [
         timeout
         for timeout in late
-        if knows_requests and not timeout.requested and timeout.site not in takers | refuted
+        if ((knows_requests and not timeout.requested) or timeout.endpoint in unknown)
+        and timeout.site not in takers | refuted
     ]
     waits_s = [sum(timeout.waited_s for timeout in some) for some in (beside, unasked)]
     full_s = max(pressure.full_s, 1.0)
@@ -248,6 +251,21 @@ def _worked(driver: float, active: float | None, pressure: PressureSignals) -> f
     Only long holds are joined with their backends one by one, so that all of its backends count as well.
     """
     return driver if active is None else min(driver, max(active, pressure.active_share or 0.0))
+
+
+def _unknown_routes(history: History, late: list[f.PoolTimeout]) -> set[str | None]:
+    """Return the routes for which no customer asked, as of a request of the service to itself.
+
+    Empty where no route can be matched to the customers' by name. Of a websocket customers may say nothing.
+    """
+    asked = {plain_endpoint(row.endpoint) for row in history.requests}
+    routes = {
+        timeout.endpoint
+        for timeout in late
+        if timeout.endpoint is not None and unit_of_endpoint(timeout.endpoint) == REQUEST
+    }
+    unknown: set[str | None] = {route for route in routes if plain_endpoint(route) not in asked}
+    return unknown if len(unknown) < len(routes) else set()
 
 
 Places = Counter[tuple[str, f.CallSite, f.CallSite | None]]

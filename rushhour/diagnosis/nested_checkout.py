@@ -76,7 +76,10 @@ def _unseen(pressure: PressureSignals, holds: HoldSignals, following: Following)
 def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
     """Return where the first connection was taken, and where the second was asked for."""
     whats = ("queue", "behind", *(("other_pool",) if holds.crossed else ()))
-    return holds.taken(*whats), holds.seen("queue", *whats[2:]) or holds.second or holds.line
+    second = holds.seen("queue", *whats[2:]) or holds.second or holds.seen("behind")
+    # Whose work waits for a thread stands at no line: the threads were turned away where they asked.
+    turned_away = next((site for site, _ in holds.away), None) if holds.behind >= MOST else None
+    return holds.taken(*whats), second or turned_away or holds.line
 
 
 def _lines(

@@ -167,10 +167,10 @@ def tasks_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     if holds.unasked >= MOST:
         where = f" at {at(holds.unasked_at)}" if holds.unasked_at is not None else ""
         says = (
-            f"{holds.unasked:.1f} tasks or threads of no request waited for a connection{where} on average, "
-            "in vain: holders may look again and again for what these do"
+            f"{holds.unasked:.1f} tasks, threads or requests that no customer asked for waited for a "
+            f"connection{where} on average, in vain: holders may wait for what these do"
         )
-        yield Objection("the agent", says, "pool.jsonl timeout.requested")
+        yield Objection("the agent", says, "pool.jsonl timeout.requested, endpoint")
 
 
 def no_request(signals: Signals, history: History) -> Iterator[Objection]:
@@ -271,12 +271,16 @@ def _states_while_full(history: History, pressure: PressureSignals) -> list[Mapp
 
 
 def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict a cause in which the backends are busy."""
+    """Contradict a cause in which the backends are busy; it is out where nobody else saw anything at work."""
     del history
-    pressure = signals.pressure
+    pressure, holds = signals.pressure, signals.holds
     if pressure is not None and pressure.active_share is not None and pressure.active_share < MOST:
+        unseen = holds is not None and holds.unseen >= MOST
         says = f"{pressure.active_share:.0%} of the backends in a transaction ran a query"
-        yield Objection("the servers", says, "postgres.jsonl states")
+        if unseen and holds is not None:
+            says += f", and {holds.unseen:.0%} of the looks could not find who works with the connection"
+        refutes = unseen and pressure.active_share <= 1 - NEARLY_ALL
+        yield Objection("the servers", says, "postgres.jsonl states", refutes=refutes)
 
 
 def few_backends(signals: Signals, history: History) -> Iterator[Objection]:

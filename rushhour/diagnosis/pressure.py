@@ -19,6 +19,7 @@ _FEW_WAITED: Final = 0.05  # of the check-outs: a burst at the start makes as ma
 _WAITED_US: Final = 50_000
 _MOST: Final = 0.5  # of the looks at holders
 _LOOKED_AT_US: Final = 131_072  # the first bound above 0.1 s: shorter holds are only counted
+_TIMES_EVERY_S: Final = 1.0  # the agent writes histograms of the last second
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
 
 
@@ -164,17 +165,41 @@ def _waited_share(history: History, pid: int, pool: str, window: Window) -> floa
 
 
 def _short_share(history: History, samples: list[f.PoolSample], from_s: float, to_s: float) -> float | None:
-    """Return the share of the connection-seconds of a full pool in holds that no look is made at."""
-    total_s = samples[0].checked_out * (to_s - from_s)
+    """Return the share of the connection-seconds of a full pool in holds that no look is made at.
+
+    Where somebody was turned away, only the time counts in which they had waited: a pool that is now and
+    then full of short holds has turned nobody away by them.
+    """
     pid, pool = samples[0].pid, samples[0].pool
+    spans = _spans_of_waits(history, pid, pool) or [(from_s, to_s)]
+    total_s = samples[0].checked_out * sum(end_s - begin_s for begin_s, end_s in spans)
     short_us = [
-        bound * _BUCKET_MIDDLE * count
+        bound * _BUCKET_MIDDLE * count * part
         for times in history.times
-        if (times.pid, times.pool) == (pid, pool) and from_s <= times.t_s <= to_s + 1
+        if (times.pid, times.pool) == (pid, pool)
+        for part in (_part_within(spans, times.t_s - _TIMES_EVERY_S, times.t_s),)
         for bound, count in times.hold_us.items()
         if bound <= _LOOKED_AT_US
     ]
     return min(1.0, sum(short_us) / 1_000_000 / total_s) if total_s > 0 and short_us else None
+
+
+def _spans_of_waits(history: History, pid: int, pool: str) -> list[tuple[float, float]]:
+    """Return when those waited who were turned away, without overlaps."""
+    late = [timeout for timeout in history.pool_timeouts if (timeout.pid, timeout.pool) == (pid, pool)]
+    spans: list[tuple[float, float]] = []
+    for begin_s, end_s in sorted((timeout.t_s - timeout.waited_s, timeout.t_s) for timeout in late):
+        if spans and begin_s <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end_s))
+        else:
+            spans.append((begin_s, end_s))
+    return spans
+
+
+def _part_within(spans: list[tuple[float, float]], begin_s: float, end_s: float) -> float:
+    """Return the part of a time that lies within spans that do not overlap."""
+    inside_s = sum(max(0.0, min(end_s, to_s) - max(begin_s, from_s)) for from_s, to_s in spans)
+    return inside_s / (end_s - begin_s)
 
 
 _Key = tuple[int, str]  # a process and its pool

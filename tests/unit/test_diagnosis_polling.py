@@ -54,6 +54,32 @@ def test_holders_that_go_on_at_other_moments_do_not_wait_for_such_tasks(kind: di
     assert (found(1.3).cause, found(1.3).confidence) == ("held-across-external-wait", "certain")
 
 
+@pytest.mark.parametrize(
+    ("route", "confidence"),
+    [
+        ("GET /prices/<int:number>", "possible"),  # the service asks itself
+        (h.ROUTE, "certain"),
+        ("WEBSOCKET /chat", "certain"),  # of which customers may say nothing
+        (None, "certain"),
+    ],
+)
+def test_requests_that_no_customer_sent_and_that_wait_in_vain_make_a_second_candidate(
+    route: str | None, confidence: str
+) -> None:
+    history = zoo.external()
+    waits = tuple(
+        f.PoolTimeout(h.STARTED_S + 6 + n / 100, h.PID, "replica", TASKS_LINE, route, 1.0) for n in range(20)
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, pool_timeouts=(*history.pool_timeouts, *waits)))
+    assert (found.cause, found.confidence) == ("held-across-external-wait", confidence)
+    assert ("nested-checkout" in found.summary) == (confidence == "possible")
+    other_names = tuple(dataclasses.replace(row, endpoint="GET search") for row in history.requests)
+    unmatched = dataclasses.replace(
+        history, requests=other_names, pool_timeouts=(*history.pool_timeouts, *waits)
+    )
+    assert zoo.diagnosed(unmatched).confidence == "certain"
+
+
 def test_a_few_such_tasks_make_a_wait_for_the_world_outside_only_possible() -> None:
     assert external_with(0.0).confidence == "certain"
     found = external_with(0.3 * h.CAPACITY, beside=True)

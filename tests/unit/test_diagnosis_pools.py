@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.diagnosis.sites import at
 from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -257,6 +258,54 @@ def test_a_few_long_holds_do_not_speak_for_many_short_ones(told: Callable[[], Hi
     assert doubted.confidence == "possible"
     assert any("in holds of a tenth of a second or less" in str(item.value) for item in doubted.evidence)
     assert zoo.diagnosed(with_short(1.0)).cause == "saturation"
+
+
+@pytest.mark.parametrize(("then", "cause"), [(False, "nested-checkout"), (True, "saturation")])
+def test_short_holds_speak_only_for_the_time_in_which_those_waited_who_were_turned_away(
+    then: bool, cause: str
+) -> None:
+    """A pool that is often full for a moment, and once stands still for as long as its time-out."""
+    story = zoo.story()
+    zoo.full_pool(story, timeouts=0)
+    zoo.doing(story, queue=6)
+    late = [f.PoolTimeout(h.STARTED_S + 5, h.PID, "replica", SECOND, h.ROUTE, 2.0, holding=1)] * 20
+    story.add("pool_timeouts", *late)
+    history = story.history()
+    at_once = round(h.CAPACITY / 0.05)
+    moments = range(round(h.STARTED_S) + 2, round(h.STARTED_S) + zoo.LOAD_S)
+    times = tuple(
+        f.PoolTimes(at, h.PID, "replica", hold_us={65_536: at_once})
+        for at in moments
+        if then or not h.STARTED_S + 3 < at <= h.STARTED_S + 5
+    )
+    pools = tuple(
+        dataclasses.replace(one, timeouts=20) if one.t_s >= h.STARTED_S + 5 else one for one in history.pools
+    )
+    assert zoo.diagnosed(dataclasses.replace(history, times=times, pools=pools)).cause == cause
+
+
+def test_connections_that_nobody_was_seen_to_work_with_while_their_backends_idle_are_not_at_work() -> None:
+    """Nobody knows what they are held for: nothing is named rather than that too few are there."""
+    story = zoo.story()
+    zoo.full_pool(story)
+    zoo.doing(story, unseen=60)
+    zoo.backends(story, "idle in transaction", lambda _: 0.9)
+    found = zoo.diagnosed(story.history())
+    assert found.cause == "none"
+    assert any("could not find who works with the connection" in str(item.value) for item in found.evidence)
+
+
+def test_where_threads_are_turned_away_for_whose_work_the_holders_wait_is_where_the_second_is_asked_for() -> (
+    None
+):
+    """Holders that wait for a thread stand at no line; a few others, at a partner's, do not matter."""
+    story = zoo.story()
+    zoo.full_pool(story)
+    zoo.doing(story, behind=18, elsewhere=2)
+    found = zoo.diagnosed(story.history())
+    assert found.cause == "nested-checkout"
+    assert f"at {at(h.SITE)}" in found.summary
+    assert at(zoo.WAIT_SITE) not in found.summary
 
 
 def test_a_lock_of_a_connection_that_came_back_with_its_transaction_is_said_as_such() -> None:
