@@ -9,7 +9,9 @@ FOLDER: Final = Path(__file__).parent
 SERVICES: Final = FOLDER / "services"
 MARK: Final = "# named"  # ends a line that the diagnosis has to name
 
-Server = Literal["uvicorn", "uvloop", "aiohttp", "gthread", "gevent", "preload"]
+Server = Literal["uvicorn", "uvloop", "aiohttp", "gthread", "gevent", "preload", "waitress"]
+Kit = Literal["asgi", "wsgi", "mixed"]
+_ASGI: Final = frozenset[Server](("uvicorn", "uvloop", "aiohttp"))
 _COMMANDS: Final[dict[Server, str]] = {
     "uvicorn": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log",
     "uvloop": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log --loop uvloop",
@@ -18,8 +20,10 @@ _COMMANDS: Final[dict[Server, str]] = {
     "preload": "gunicorn {module}:app --bind {{host}}:{{port}} --threads {{threads}} --no-control-socket "
     "--workers 2 --preload",
     "gevent": "gunicorn {module}:app --bind {{host}}:{{port}} --worker-class gevent --no-control-socket",
+    "waitress": "waitress-serve --host {{host}} --port {{port}} --threads {{threads}} {module}:app",
 }
 _SYNCHRONOUS: Final = "postgresql+psycopg2"
+_ASYNCHRONOUS: Final = "postgresql+asyncpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Case:
     causes: tuple[str, ...]
     reports: tuple[str, ...]  # public ones of the class: "owner/repository#number"
     first: str  # what the diagnosis said when the case was written
-    scheme: str = "postgresql+asyncpg"
+    scheme: str | None = None  # of another driver than its server's usual one
+    packages: Kit | None = None  # other than those of its server
     locustfile: str = "customers.py"
     expect: Literal["exhausted", "degraded"] = "exhausted"
     tables: bool = False  # it needs the table of counters
@@ -43,8 +48,8 @@ class Case:
         return self.module.replace("_", "-")
 
     @property
-    def environment(self) -> Literal["asgi", "wsgi"]:
-        return "asgi" if self.server in ("uvicorn", "uvloop", "aiohttp") else "wsgi"
+    def environment(self) -> Kit:
+        return self.packages or ("asgi" if self.server in _ASGI else "wsgi")
 
     @property
     def command(self) -> str:
@@ -52,7 +57,7 @@ class Case:
 
     @property
     def url_scheme(self) -> str:
-        return self.scheme if self.environment == "asgi" else _SYNCHRONOUS
+        return self.scheme or (_ASYNCHRONOUS if self.server in _ASGI else _SYNCHRONOUS)
 
     @property
     def description(self) -> str:
@@ -358,4 +363,89 @@ CASES: Final = (
         "held-across-external-wait (certain)",
     ),
     Case("preloaded", "preload", ("fork-shared",), (), "none (possible)", expect="degraded"),
+    # Written to break the diagnosis, of frameworks and libraries that the others do not use.
+    Case(
+        "litestar_dump",
+        "uvicorn",
+        ("held-while-streaming",),
+        (),
+        "held-across-external-wait (possible)",
+        packages="mixed",
+    ),
+    Case(
+        "litestar_job",
+        "uvicorn",
+        ("nested-checkout",),
+        (),
+        "held-across-external-wait (possible)",
+        packages="mixed",
+        scheme=_SYNCHRONOUS,
+    ),
+    Case(
+        "mail_task",
+        "uvicorn",
+        ("held-across-external-wait",),
+        (),
+        "saturation (possible)",
+        packages="mixed",
+        scheme=_SYNCHRONOUS,
+    ),
+    Case(
+        "limiter",
+        "uvicorn",
+        ("nested-checkout",),
+        (),
+        "saturation (possible)",
+        packages="mixed",
+        scheme=_SYNCHRONOUS,
+        users=80,
+    ),
+    Case(
+        "self_call",
+        "gthread",
+        ("held-across-external-wait", "nested-checkout"),
+        (),
+        "held-across-external-wait (certain)",
+        packages="mixed",
+    ),
+    Case("alru_rates", "uvicorn", ("nested-checkout",), (), "nested-checkout (certain)", packages="mixed"),
+    Case(
+        "dogpile_loader", "gthread", ("nested-checkout",), (), "nested-checkout (certain)", packages="mixed"
+    ),
+    Case(
+        "charge_row",
+        "waitress",
+        ("own-lock-chain",),
+        (),
+        "own-lock-chain (certain)",
+        packages="mixed",
+        tables=True,
+    ),
+    Case(
+        "local_connection",
+        "uvicorn",
+        ("scope-never-removed",),
+        (),
+        "scope-never-removed (certain)",
+        packages="mixed",
+        scheme=_SYNCHRONOUS,
+    ),
+    Case(
+        "lost_replica",
+        "uvicorn",
+        ("slow-or-dead-backend",),
+        (),
+        "slow-or-dead-backend (possible), without the line",
+        packages="mixed",
+        scheme=_SYNCHRONOUS,
+    ),
+    Case("actor", "gthread", ("scope-never-removed",), (), "scope-never-removed (certain)", packages="mixed"),
+    Case(
+        "listeners",
+        "gthread",
+        ("held-across-external-wait",),
+        (),
+        "held-across-external-wait (certain)",
+        packages="mixed",
+    ),
 )
