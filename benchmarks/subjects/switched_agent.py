@@ -9,6 +9,7 @@ from rushhour.agent.book import Book
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import FlaskPatch, current_request
 from rushhour.agent.sampler import Sampler
+from rushhour.agent.server_requests import ASGI, ServerPatch
 from rushhour.agent.sqlalchemy_pools import PoolPatch
 from rushhour.agent.stacks import StackFinder
 from rushhour.agent.uses import ORM, UsePatch
@@ -29,6 +30,7 @@ class Agent:
         self._sampler = Sampler(book, classifier, directory, lambda: None)
         self._requests = FlaskPatch(book, classifier)
         self._requests_asgi = StarlettePatch(book, classifier)
+        self._servers = ServerPatch(book)
         self._uses = UsePatch(book, current_request)
         find = StackFinder(classifier).hot_path()
         self._pools = PoolPatch(book, classifier, find, current_request, self._sampler.ensure_running)
@@ -52,6 +54,8 @@ class Agent:
             self._requests.apply(flask)
         if starlette is not None:
             self._requests_asgi.apply(starlette)
+            for name in ASGI.keys() & sys.modules.keys():
+                self._servers.apply(sys.modules[name])
         self._renew()
         self._sampler.resume()
         self._sampler.ensure_running()
@@ -65,4 +69,5 @@ class Agent:
         self._uses.remove()
         self._requests.remove()
         self._requests_asgi.remove()
+        self._servers.remove()
         self._renew()

@@ -18,7 +18,7 @@ from types import CoroutineType, ModuleType
 from typing import Any
 from weakref import ref
 
-from .book import Book, Request, monotonic
+from .book import SERVERS, Book, Request, monotonic
 from .call_sites import Classifier
 from .flask_requests import current_request, version_of
 from .owners import task_getters
@@ -66,15 +66,20 @@ class StarlettePatch(Patches):
             if kind not in ("http", "websocket"):
                 await original(app, scope, receive, send)
                 return
-            outer = current()
-            request = Request("WEBSOCKET" if kind == "websocket" else str(scope.get("method", "?")), outer)
-            make_current(request)
-            if outer is not None:
-                outer.framed = True
+            outer, request = current(), None
             try:
                 # An owner is made of the task only once it takes a connection.
                 task, thread = _task_of(_running_loop()), get_ident()
-                request.task = running_task() if task is None else ref(task)
+                method = "WEBSOCKET" if kind == "websocket" else str(scope.get("method", "?"))
+                if outer is not None:
+                    outer.framed = True
+                    if outer.method == SERVERS and task is not None and outer.task() is task:
+                        request = outer  # it ends with this one
+                        request.method = method
+                if request is None:
+                    request = Request(method, outer)
+                    make_current(request)
+                    request.task = running_task() if task is None else ref(task)
                 if thread not in serving:
                     serving.add(thread)
                 send = partial(watched, request, send)
@@ -83,9 +88,10 @@ class StarlettePatch(Patches):
             try:
                 await original(app, scope, receive, send)
             finally:
-                request.returned = True
-                request.ended = monotonic()
-                make_current(outer)
+                if request is not None and request is not outer:
+                    request.returned = True
+                    request.ended = monotonic()
+                    make_current(outer)
 
         return __call__
 

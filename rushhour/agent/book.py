@@ -35,6 +35,9 @@ MAX_PENDING = (
 )
 
 
+SERVERS = "?"  # the method of a request of which only the server is known
+
+
 class Request:
     """A request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 

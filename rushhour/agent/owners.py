@@ -142,9 +142,7 @@ def owner_finder() -> Callable[[], Owner]:
     def of_loop(loop: Any, task: Any) -> Owner:
         if _EVENTLETS_HUB in modules and (running := _beside_loop(loop)) is not None:
             return known_as(running, GREENLET) if running.parent is not None else of_thread()
-        if task is not None:  # a new one
-            return _remember(known, task, TASK) or of_thread()
-        task = current_py_task(loop)
+        task = current_py_task(loop) if task is None else task
         return of_callbacks() if task is None else known_as(task, TASK)
 
     def of_thread() -> Owner:

@@ -14,7 +14,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from .book import Book, Request, monotonic
+from .book import SERVERS, Book, Request, monotonic
 from .flask_requests import current_request
 from .patches import Patches
 
@@ -75,7 +75,7 @@ class ServerPatch(Patches):
         book = self._book
 
         def serve(*arguments: Any, **options: Any) -> Any:
-            request = Request("?", None)
+            request = Request(SERVERS, None)
             current_request.set(request)
             try:
                 request.owner = book.owner_of()
@@ -94,7 +94,7 @@ class ServerPatch(Patches):
         from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
 
         async def serve(cycle: Any, app: Any) -> None:
-            request = Request("?", None)
+            request = Request(SERVERS, None)
             request.task = running_task()
             current_request.set(request)
             try:
@@ -111,7 +111,7 @@ class ServerPatch(Patches):
             if scope["type"] not in _SERVED:  # start-up and shutdown
                 await original(wrapper, scope, receive, send, *rest)
                 return
-            request = Request("?", None)
+            request = Request(SERVERS, None)
             request.task = running_task()
             current_request.set(request)
             sends = partial(watched, request, send) if self._is_to_watch() else send

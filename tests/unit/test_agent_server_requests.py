@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from rushhour.agent.asgi_requests import StarlettePatch
 from rushhour.agent.book import Book
+from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import current_request
 from rushhour.agent.server_requests import MODULES, STARLETTE, WSGI, ServerPatch
 
@@ -142,6 +144,45 @@ def test_what_is_sent_is_not_watched_twice_where_starlette_answers(
     for _ in range(2):
         asyncio.run(ASGIWrapper(app)({"type": "http"}, None, send, None, None))
     assert seen == [send, send]
+
+
+def test_starlette_and_its_server_have_one_request_unless_it_runs_in_another_task(patch: ServerPatch) -> None:
+    patch.apply(module("uvicorn.protocols.http.h11_impl", RequestResponseCycle))
+    scope = {"type": "http", "method": "GET"}
+    outside: list[Any] = []
+    within: list[Any] = []
+
+    async def send(_: Any) -> None:
+        pass
+
+    async def original(_app: Any, _scope: Any, _receive: Any, send: Any) -> None:
+        within.append(current_request.get())
+        await send({"type": "http.response.start"})
+        await send({"type": "http.response.body"})
+
+    answer = StarlettePatch(Book(), Classifier())._call(original)
+
+    async def once() -> None:
+        outside.append(current_request.get())
+        await answer(None, scope, None, send)
+        assert current_request.get() is outside[-1]
+
+    async def mounted() -> None:
+        await once()
+        await once()
+
+    async def in_a_task() -> None:
+        outside.append(current_request.get())
+        await asyncio.create_task(answer(None, scope, None, send))
+
+    for app in (once, mounted, in_a_task):
+        asyncio.run(RequestResponseCycle().run_asgi(app))
+    assert [request is other for request, other in zip(within, outside, strict=True)] == [
+        *(True, True, False, False)
+    ]
+    assert within[2].outer is outside[2]
+    assert {request.method for request in within} == {"GET"}
+    assert all(request.returned and request.ended is not None for request in (*within, *outside))
 
 
 @pytest.mark.parametrize(
