@@ -57,13 +57,14 @@ def _holds(rate: float, folder: Path) -> bool | None:
 
 
 def knee_of_sweep(rates: list[float], held: list[tuple[bool | None, ...]]) -> tuple[float, float] | None:
-    """Return the highest rate up to which every run held, and the next.
+    """Return the highest rate at which every run held, and the first that gave way; None: there is no knee.
 
-    None where the sweep has no knee, or where a run between them is unknown.
+    They are further apart where runs between them are unknown.
     """
     low = None
     for rate, outcomes in zip(rates, held, strict=True):
         if False in outcomes:
             return None if low is None else (low, rate)
-        low = rate if all(outcomes) else None
+        if all(outcomes):
+            low = rate
     return None
