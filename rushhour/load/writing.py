@@ -15,6 +15,7 @@ from locust.runners import STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner
 from rushhour.load.joining import invite
 from rushhour.load.merging import MERGED_FROM, MergedRows
 from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
+from rushhour.load.old_seconds import KEPT_S, forget_old_seconds
 from rushhour.load.recorder import Clock
 from rushhour.load.recording import HURRY_S
 from rushhour.process.waiting import came_true  # Locust has made its sleep gevent's
@@ -139,11 +140,17 @@ class Writer:
         self._final.clear()
         self._event(f.LOAD_STARTED)
         gevent.spawn_later(self._warm_up_s, self._end_warm_up)
+        gevent.spawn(self._forget_old_seconds)
         if isinstance(self._runner, MasterRunner):
             gevent.spawn(self._watch_workers, self._runner)
             if self._merging is None and len(self._runner.clients) >= MERGED_FROM:
                 self._merging = MergedRows()
                 gevent.spawn(self._write_each_second)
+
+    def _forget_old_seconds(self) -> None:
+        while not self._ended:
+            gevent.sleep(KEPT_S)
+            forget_old_seconds(self._runner.stats)
 
     def _await_joining(self, master: MasterRunner) -> None:
         """Delay the load until every worker has joined, or end the run and say which has not."""
