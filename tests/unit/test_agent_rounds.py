@@ -7,13 +7,11 @@ import select
 import socket
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, cycle, pairwise
-from types import FrameType
 from typing import Any, ClassVar
 
 import pytest
@@ -24,10 +22,10 @@ from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.flow import comes_round, variables_read
 from rushhour.agent.frames import stack_of
 from rushhour.agent.owners import CALLBACKS, TIMERS, owner_finder
-from rushhour.agent.rounds import MAX_LOOKS, Wait, is_between_callbacks, wait_for_items
+from rushhour.agent.rounds import MAX_LOOKS, is_between_callbacks, wait_for_items
 from rushhour.agent.units import OWNER_IDLE, Units
 from rushhour.process.waiting import came_true
-from tests.unit.standing_subject import compiled
+from tests.unit.standing_subject import compiled, until_they_wait
 
 DEADLINE_S = 10
 Take = Callable[[], Session]
@@ -614,10 +612,18 @@ class Loop:
 
     def step(self, item: int = 1) -> None:
         self.items.put(item)
-        deadline = time.monotonic() + DEADLINE_S
-        while self.items.queue or not self.items.not_empty._waiters:  # type: ignore[attr-defined]  # not in its stubs
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert came_true(self.waits, DEADLINE_S, poll_s=0.01)
+
+    def waits(self) -> bool:
+        """Whether it has taken all items and waits for more: the lock is free, and it sleeps."""
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        return (
+            not self.items.queue
+            and bool(self.items.not_empty._waiters)  # type: ignore[attr-defined]  # not in its stubs
+            and not self.items.mutex.locked()
+            and frame is not None
+            and frame.f_code is threading.Condition.wait.__code__
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -796,7 +802,13 @@ def of_a_simple_queue() -> Waited:
 
 def of_another_process() -> Waited:
     items = multiprocessing.Queue()  # type: ignore[var-annotated]  # of anything
-    return items.get, lambda: items.put(1)
+
+    def ask() -> None:
+        items.get()
+        items.close()
+        items.join_thread()  # the one that sends
+
+    return ask, lambda: items.put(1)
 
 
 def of_an_event() -> Waited:
@@ -844,20 +856,9 @@ def test_what_a_loop_waits_for(of: Callable[[], Waited], waits: bool, is_for_an_
     get, end = of()
     thread = threading.Thread(target=lambda: get(), daemon=True)  # noqa: PLW0108  # a function of its own
     thread.start()
-    assert thread.ident is not None
-
-    def stack() -> list[FrameType]:
-        return stack_of(sys._current_frames().get(thread.ident or 0))
-
-    def wait() -> Wait:
-        return wait_for_items(stack(), Classifier())
-
-    functions = {"ask", "result"}
-    assert came_true(
-        lambda: wait().places if waits else any(frame.f_code.co_name in functions for frame in stack()),
-        DEADLINE_S,
-    )
-    found = wait()
+    until_they_wait(thread)
+    assert thread.is_alive()
+    found = wait_for_items(stack_of(sys._current_frames().get(thread.ident or 0)), Classifier())
     end()
     thread.join(DEADLINE_S)
     assert (bool(found.places), found.is_for_an_item) == (waits, is_for_an_item)
@@ -968,10 +969,12 @@ def loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(DEADLINE_S)
-    loop.close()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(DEADLINE_S)
+        loop.close()
 
 
 def called_back(
@@ -986,10 +989,7 @@ def called_back(
 
     loop.call_soon_threadsafe((lambda: loop.call_later(0.001, run)) if timed else run)
     assert done.wait(DEADLINE_S)
-    deadline = time.monotonic() + DEADLINE_S
-    while not is_between_callbacks(sys._current_frames()[thread]):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert came_true(lambda: is_between_callbacks(sys._current_frames()[thread]), DEADLINE_S, poll_s=0.01)
 
 
 @pytest.mark.parametrize(
@@ -1004,8 +1004,7 @@ def test_callbacks_leave_out_what_the_next_one_does_not_use(what: str) -> None:
 
     with loop_in_a_thread() as loop:
         loop.call_soon_threadsafe(lambda: threads.append(threading.get_ident()))
-        while not threads:
-            time.sleep(0.01)
+        assert came_true(lambda: threads, DEADLINE_S, poll_s=0.01)
         called_back(loop, tick, threads[0], timed=timed)
         first = taking.holds[0]
         first.scoped = True if what == "a registry's session" else None
