@@ -739,6 +739,11 @@ def removes_it_after_the_rounds_of_a_function(items: Any, take: Take) -> None:
     REGISTRY.remove()
 
 
+def never_comes_to_remove_it(items: Any, take: Take) -> None:
+    leaves_it(items, take)
+    REGISTRY.remove()
+
+
 def removes_nothing(items: Any, take: Take) -> None:
     for _ in iter(items.get, None):
         take()
@@ -763,6 +768,7 @@ def removes_it_if_it_fails(items: Any, take: Take) -> None:
         (commits_in_batches_further_in, None),
         (removes_it_after_its_rounds, None),
         (removes_it_after_the_rounds_of_a_function, None),
+        (never_comes_to_remove_it, OWNER_IDLE),
         (removes_nothing, OWNER_IDLE),
         (leaves_it_and_asks_at_the_end_of_a_round, OWNER_IDLE),
         (leaves_it_and_asks_through_a_function, OWNER_IDLE),
