@@ -166,7 +166,9 @@ def test_starlette_and_its_server_have_one_request_unless_it_runs_in_another_tas
         outside.append(current_request.get())
         await answer(None, scope, None, send)
         assert current_request.get() is outside[-1]
-        assert outside[-1].ended is None  # before its server is done with it
+        request = outside[-1]
+        assert request is not None
+        assert request.ended is None  # before its server is done with it
 
     async def mounted() -> None:
         await once()
