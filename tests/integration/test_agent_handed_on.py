@@ -11,6 +11,12 @@ import pytest
 from rushhour.rundir import facts as f
 from tests.integration.agent_subject import Subject
 
+SEEN = """
+def seen_unused():
+    # Until the agent has looked again, with all that was taken unused for longer than it waits for that.
+    since = time.monotonic() + 1.2
+    until(lambda: any(one["k"] == "sample" and one["t"] >= since for one in records()))
+"""
 THREADS = """
 import queue
 from concurrent.futures import ThreadPoolExecutor
@@ -87,7 +93,7 @@ def connection_that_is_used_from_a_queue():
 marks = ("_that_", "_of_", "_in_a_")
 kept = [case() for name, case in list(globals().items()) if any(mark in name for mark in marks)]
 assert len(kept) == 9
-time.sleep(1.7)
+seen_unused()
 for connection in kept:
     connection.close()
 next_sample()
@@ -133,7 +139,7 @@ async def main():
     session = sessions()
     await asyncio.gather(count(session))
     kept.append(session)
-    await asyncio.sleep(1.7)
+    await asyncio.to_thread(seen_unused)
     for connection in kept:
         connection.close()
 
@@ -149,7 +155,7 @@ def main_of_a_fixture():
         async def step():
             return await anext(generator, None)
         runner.run(step())
-        runner.run(asyncio.sleep(1.7))
+        runner.run(asyncio.to_thread(seen_unused))
         runner.run(step())
 
 async def main_of_an_exit_stack():
@@ -166,7 +172,7 @@ async def main_of_an_exit_stack():
     filling = asyncio.create_task(fill_more())
     for _ in range(2):
         await items.put(fixture())
-    await asyncio.sleep(1.7)
+    await asyncio.to_thread(seen_unused)
     await asyncio.create_task(stack.aclose())
     for _ in range(2):
         await (await filled.get()).aclose()
@@ -191,7 +197,7 @@ def take():
 session = sessions()
 kept = [gevent.spawn(take).get(), gevent.spawn(db.connect).get(), session]
 gevent.spawn(session.execute, ONE).join()
-gevent.sleep(1.7)
+seen_unused()
 for connection in kept:
     connection.close()
 next_sample()
@@ -207,7 +213,7 @@ def subject(tmp_path: Path) -> Subject:
 
 def lost_in(subject: Subject, program: str) -> dict[int, tuple[str | None, str | None]]:
     """Line of each check-out -> why it was lost, and what brought it back."""
-    found: list[f.CheckOut] = list(subject.run(program).checkouts.values())
+    found: list[f.CheckOut] = list(subject.run(SEEN + program).checkouts.values())
     return {out.id: (f"{out.site.function}:{out.site.line}", out.lost) for out in found}
 
 
