@@ -93,10 +93,15 @@ class ServerPatch(Patches):
     def _bracket_async(self, original: Any) -> Any:
         from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
 
+        fault = self._book.fault
+
         async def serve(cycle: Any, app: Any) -> None:
             request = Request(SERVERS, None)
-            request.task = running_task()
             current_request.set(request)
+            try:
+                request.task = running_task()
+            except Exception as error:
+                fault("request start", error)
             try:
                 await original(cycle, _watched(app, request) if self._is_to_watch() else app)
             finally:
@@ -107,13 +112,18 @@ class ServerPatch(Patches):
     def _bracket_wrapper(self, original: Any) -> Any:
         from .asgi_requests import running_task, watched  # noqa: PLC0415  # as above
 
+        fault = self._book.fault
+
         async def __call__(wrapper: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:  # noqa: N807
             if scope["type"] not in _SERVED:  # start-up and shutdown
                 await original(wrapper, scope, receive, send, *rest)
                 return
             request = Request(SERVERS, None)
-            request.task = running_task()
             current_request.set(request)
+            try:
+                request.task = running_task()
+            except Exception as error:
+                fault("request start", error)
             sends = partial(watched, request, send) if self._is_to_watch() else send
             try:
                 await original(wrapper, scope, receive, sends, *rest)

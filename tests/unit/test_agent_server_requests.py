@@ -188,6 +188,27 @@ def test_starlette_and_its_server_have_one_request_unless_it_runs_in_another_tas
     assert all(request.returned and request.ended is not None for request in (*within, *outside))
 
 
+def test_requests_are_answered_where_no_loop_of_asyncio_runs(patch: ServerPatch) -> None:
+    """As under trio: nobody's task is known to run them."""
+    patch.apply(module("hypercorn.app_wrappers", ASGIWrapper))
+    book, seen = Book(), list[Any]()
+
+    async def original(_app: Any, _scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(current_request.get())
+
+    answer = StarlettePatch(book, Classifier())._call(original)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(current_request.get())
+        await answer(None, scope, receive, send)
+
+    with pytest.raises(StopIteration):  # it has returned
+        ASGIWrapper(app)({"type": "http", "method": "GET"}, None, None, None, None).send(None)
+    assert len(seen) == 2
+    assert all(request.in_loop and request.ended is not None for request in seen)
+    assert not book.faults
+
+
 @pytest.mark.parametrize(
     "name", sorted(set(MODULES) & {"gevent.pywsgi", "wsgiref.handlers", "werkzeug.serving"})
 )
