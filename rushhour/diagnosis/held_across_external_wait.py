@@ -87,7 +87,10 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
     """Name the other candidate, where what the holders wait for is done in their own process."""
     if holds.share_of_places("inside", among=ELSEWHERE) < MOST:
-        who = "What no customer asked for (work of no request, or a request of the service to itself) waits"
+        who = (
+            "What no customer is known to have asked for (work of no request, a request of the service to "
+            "itself, or one that was redirected) waits"
+        )
         site = holds.unasked_at if holds.unasked >= MOST else None
         if holds.beside >= HARDLY_ANY:
             who, site = "Tasks that their requests started wait", holds.beside_at

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.following import Following, followings
 from rushhour.diagnosis.pressure import PressureSignals, server_samples
-from rushhour.diagnosis.sites import at, plain_endpoint
+from rushhour.diagnosis.sites import at, may_be_of
 from rushhour.diagnosis.units import REQUEST, unit_of_endpoint
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -68,7 +68,7 @@ class HoldSignals:
     beside: float = 0.0  # of the connection-seconds: a task that the request left waited for one in vain
     beside_at: f.CallSite | None = None  # where most of these tasks asked
     following: Following | None = None  # what comes back does so just after time-outs at a line
-    unasked: float = 0.0  # tasks, threads and requests of no customer that waited in vain, on average
+    unasked: float = 0.0  # tasks, threads and requests of no known customer that waited in vain, on average
     unasked_at: f.CallSite | None = None  # where most of them asked
     asked_again: float = 0.0  # of the idle backends of connections out for a while: asked again, lately
     worked: float = 0.0  # of `driver`, what the server says it ran queries for; all, where it says nothing
@@ -254,17 +254,19 @@ def _worked(driver: float, active: float | None, pressure: PressureSignals) -> f
 
 
 def _unknown_routes(history: History, late: list[f.PoolTimeout]) -> set[str | None]:
-    """Return the routes for which no customer asked, as of a request of the service to itself.
+    """Return the routes for which no customer is known to have asked, as of a request of the service to itself.
 
     Empty where no route can be matched to the customers' by name. Of a websocket customers may say nothing.
     """
-    asked = {plain_endpoint(row.endpoint) for row in history.requests}
+    asked = {row.endpoint for row in history.requests}
     routes = {
         timeout.endpoint
         for timeout in late
         if timeout.endpoint is not None and unit_of_endpoint(timeout.endpoint) == REQUEST
     }
-    unknown: set[str | None] = {route for route in routes if plain_endpoint(route) not in asked}
+    unknown: set[str | None] = {
+        route for route in routes if not any(may_be_of(name, route) for name in asked)
+    }
     return unknown if len(unknown) < len(routes) else set()
 
 

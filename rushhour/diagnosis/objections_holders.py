@@ -167,8 +167,8 @@ def tasks_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     if holds.unasked >= MOST:
         where = f" at {at(holds.unasked_at)}" if holds.unasked_at is not None else ""
         says = (
-            f"{holds.unasked:.1f} tasks, threads or requests that no customer asked for waited for a "
-            f"connection{where} on average, in vain: holders may wait for what these do"
+            f"{holds.unasked:.1f} tasks, threads or requests that no customer is known to have asked for "
+            f"waited for a connection{where} on average, in vain: holders may wait for what these do"
         )
         yield Objection("the agent", says, "pool.jsonl timeout.requested, endpoint")
 
@@ -275,7 +275,8 @@ def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
     del history
     pressure, holds = signals.pressure, signals.holds
     if pressure is not None and pressure.active_share is not None and pressure.active_share < MOST:
-        unseen = holds is not None and holds.unseen >= MOST
+        short = (pressure.short_share or 0.0) >= MOST  # they come back so soon that they are at work
+        unseen = holds is not None and holds.unseen >= MOST and not short
         says = f"{pressure.active_share:.0%} of the backends in a transaction ran a query"
         if unseen and holds is not None:
             says += f", and {holds.unseen:.0%} of the looks could not find who works with the connection"

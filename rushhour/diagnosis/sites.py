@@ -57,6 +57,15 @@ def plain_endpoint(endpoint: str) -> str:
     return _VARIABLE.sub(":id", endpoint)
 
 
+def may_be_of(name: str, route: str) -> bool:
+    """Whether the name that customers gave a request may be that of a route: also a path with its values.
+
+    So it is where a locustfile gives no names: `GET /items/17?page=2`, for `GET /items/<int:id>`.
+    """
+    path = r"[^/?]+".join(re.escape(part) for part in _VARIABLE.split(route))
+    return plain_endpoint(name) == plain_endpoint(route) or bool(re.fullmatch(rf"{path}(\?.*)?", name))
+
+
 def at(site: f.CallSite | HeldSite) -> str:
     """Describe a call site: `app/referrals.py:88 list_referrals`."""
     return f"{site.file}:{site.line} {site.function}"

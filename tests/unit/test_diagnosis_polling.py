@@ -80,6 +80,27 @@ def test_requests_that_no_customer_sent_and_that_wait_in_vain_make_a_second_cand
     assert zoo.diagnosed(unmatched).confidence == "certain"
 
 
+@pytest.mark.parametrize(
+    "name", ["GET /prices/17", "GET /prices/17?unit=kg", "GET /prices/:id", "GET /prices/{number}"]
+)
+def test_a_route_is_known_by_the_paths_that_customers_asked_for(name: str) -> None:
+    """A locustfile that names no requests has a name for each path."""
+    history = zoo.external()
+    route = "GET /prices/<int:number>"
+    waits = tuple(
+        f.PoolTimeout(h.STARTED_S + 6 + n / 100, h.PID, "replica", TASKS_LINE, route, 1.0) for n in range(20)
+    )
+    asked = dataclasses.replace(history.requests[0], endpoint=name)
+    found = zoo.diagnosed(
+        dataclasses.replace(
+            history,
+            requests=(*history.requests, asked),
+            pool_timeouts=(*history.pool_timeouts, *waits),
+        )
+    )
+    assert (found.cause, found.confidence) == ("held-across-external-wait", "certain")
+
+
 def test_a_few_such_tasks_make_a_wait_for_the_world_outside_only_possible() -> None:
     assert external_with(0.0).confidence == "certain"
     found = external_with(0.3 * h.CAPACITY, beside=True)

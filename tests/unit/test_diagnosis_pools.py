@@ -295,6 +295,19 @@ def test_connections_that_nobody_was_seen_to_work_with_while_their_backends_idle
     assert any("could not find who works with the connection" in str(item.value) for item in found.evidence)
 
 
+def test_a_few_looks_that_found_nobody_say_nothing_of_holds_that_are_too_short_for_looks() -> None:
+    story = zoo.story()
+    zoo.full_pool(story)
+    story.add("doing", f.PoolDoing(h.STARTED_S + 5, h.PID, "replica", 0, 0, 0, 0, unseen=2))
+    zoo.backends(story, "idle in transaction", lambda _: 0.02)
+    times = tuple(
+        f.PoolTimes(h.STARTED_S + second, h.PID, "replica", hold_us={65_536: round(h.CAPACITY / 0.05)})
+        for second in range(2, zoo.LOAD_S + 1)
+    )
+    found = zoo.diagnosed(dataclasses.replace(story.history(), times=times))
+    assert (found.cause, found.confidence) == ("saturation", "possible")
+
+
 def test_where_threads_are_turned_away_for_whose_work_the_holders_wait_is_where_the_second_is_asked_for() -> (
     None
 ):
