@@ -152,7 +152,7 @@ def as_flask_writes(path: str) -> str:
 
 
 def running_task() -> Callable[[], Any]:
-    """A weak reference to the task that runs here; to nobody's where that is none of asyncio's, as under trio."""
+    """A weak reference to the task that runs here; to no task where that is none of asyncio's (trio)."""
     loop = _running_loop()
     task = None if loop is None else _task_of(loop)
     if task is None and loop is not None:

@@ -103,22 +103,29 @@ def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, 
 
 
 def waiting_items(
-    stacks: Iterable[tuple[int, list[FrameType]]], in_queue: Callable[[list[FrameType]], bool]
-) -> set[int]:
+    stacks: Iterable[tuple[int, list[FrameType]]], queue_of: Callable[[list[FrameType]], object]
+) -> dict[int, list[object]]:
     """Return the addresses of futures whose items have to wait until a thread gets its connection.
 
-    They are in the queue of an executor of which most threads wait in the queue of a pool.
+    They are in the queue of an executor of which most threads wait in the queue of a pool. Each has these
+    pools, as `queue_of` says them: None where a stack waits in none.
     """
-    threads: dict[int, list[bool]] = {}
+    threads: dict[int, list[object]] = {}
     items: dict[int, Any] = {}
     for _, stack in islice(stacks, MAX_THREADS):
         for frame in stack[-_OUTERMOST:]:
             if frame.f_code.co_name == "_worker" and frame.f_code.co_filename.endswith(_ITEM):
                 waiting = local_of(frame, "work_queue")
                 items[id(waiting)] = waiting
-                threads.setdefault(id(waiting), []).append(in_queue(stack))
-    stuck = [items[key] for key, queued in threads.items() if 2 * sum(queued) >= len(queued)]
-    return {id(future) for waiting in stuck for future in _futures_in(waiting)}
+                threads.setdefault(id(waiting), []).append(queue_of(stack))
+    stuck = [(items[key], pools) for key, found in threads.items() if (pools := most_wait_in(found))]
+    return {id(future): pools for waiting, pools in stuck for future in _futures_in(waiting)}
+
+
+def most_wait_in(found: list[object]) -> list[object]:
+    """Return the pools in whose queues most of some threads wait, of one or None for each; none if few do."""
+    pools = [pool for pool in found if pool is not None]
+    return pools if 2 * len(pools) >= len(found) else []
 
 
 def _futures_in(waiting: Any) -> list[Any]:

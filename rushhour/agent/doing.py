@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .asked import serves_a_request
+from .asked import most_wait_in, serves_a_request
 from .book import of_earlier_item
 from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of
@@ -21,7 +21,6 @@ from .inside import receives, waits_inside
 from .lock_owners import find_lock_owners
 from .locks import LockPlaces, instructions_of, locks_of
 from .looks import (
-    BEHIND,
     COMPUTES,
     INSIDE,
     LOCK,
@@ -33,6 +32,8 @@ from .looks import (
     UNSEEN,
     Look,
     LookTally,
+    behind_a_queue,
+    is_another,
 )
 from .loops import LoopWatch
 from .owners import CALLBACKS, GREENLET, TASK, THREAD, TIMERS, frame_of
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .journal import Record
     from .owners import Owner
 
+UNKNOWN_POOL = object()
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
 _give_way = time.sleep  # bound before gevent can patch it
 
@@ -114,10 +116,10 @@ class Doing:
         self, chosen: list[Hold], newest: dict[Owner, Hold], frames: dict[int, FrameType]
     ) -> None:
         pools = {hold.slot.pool for hold in newest.values()}
-        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks, self._ending)
+        self._helpers = Helpers(frames, pools, self._queue_of, self._ticks, self._ending)
         looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
         find_pollers(looks, self._is_helper_in_queue)
-        find_lock_owners(looks, newest, frames, self._helpers, self._in_queue)
+        find_lock_owners(looks, newest, frames, self._helpers, self._queue_of)
         for look in looks:
             look.stack.clear()
             self._looks.count(look)
@@ -152,12 +154,12 @@ class Doing:
             look.what, look.place = ELSEWHERE, OTHER_QUERY
         elif look.what == QUEUE:
             look.stack = stack
-            state = getattr(standing.pool, "__dict__", {}).get("_rushhour_state")
-            if state is not None and state is not hold.slot.pool:
+            if is_another(standing.pool, hold):
                 look.what = OTHER_POOL
         elif look.what == ELSEWHERE:
-            if standing.stuck or (standing.unserved and self._threads_wait()):
-                look.what = BEHIND
+            behind = standing.behind or (self._threads_wait() if standing.unserved else [])
+            if behind:
+                look.what = behind_a_queue(behind, hold)
             elif standing.sends or (request is not None and request.sending):
                 look.what = SENDING
             elif streams or standing.streams:
@@ -281,22 +283,28 @@ class Doing:
             below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter, serves=self._serves)
             below = below or helpers.handed(above, waiter, serves=self._serves, bounded=bounded)
             if below is None:
-                standing.stuck = helpers.is_stuck(above, waiter)
-                standing.hands_on = standing.hands_on and not standing.stuck
+                standing.behind = helpers.behind(above, waiter)
+                standing.hands_on = standing.hands_on and not standing.behind
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None
         if found is not standing and (found.what == QUEUE or standing.hands_on or standing.site is None):
-            found.stuck = standing.stuck
+            found.behind = standing.behind
             return above, found
         return stack, standing
 
     def _in_queue(self, stack: list[FrameType]) -> bool:
-        return self._reader.read(stack).what == QUEUE
+        return self._queue_of(stack) is not None
 
-    def _threads_wait(self) -> bool:
-        """Return whether most of an event loop's threads that work wait in a pool's queue."""
-        stacks = self._helpers.threads()
-        return 2 * sum(self._in_queue(stack) for stack in stacks) >= len(stacks) > 0
+    def _queue_of(self, stack: list[FrameType]) -> object:
+        """Return the pool in whose queue a stack waits, or what stands for an unknown one; None: in none."""
+        standing = self._reader.read(stack)
+        if standing.what != QUEUE:
+            return None
+        return UNKNOWN_POOL if standing.pool is None else standing.pool
+
+    def _threads_wait(self) -> list[object]:
+        """Return the pools in whose queues most of an event loop's threads that work wait; none if few do."""
+        return most_wait_in([self._queue_of(stack) for stack in self._helpers.threads()])
 
     def _is_helper_in_queue(self) -> bool:
         """Return whether a thread or greenlet that is known to serve no request waits in a pool's queue."""

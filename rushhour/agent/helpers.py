@@ -31,7 +31,7 @@ class Helpers:
         self,
         frames: dict[int, FrameType],
         pools: Iterable[PoolState],
-        in_queue: Callable[[list[FrameType]], bool] = lambda _: False,
+        queue_of: Callable[[list[FrameType]], object] = lambda _: None,
         turn: int = 0,
         known: set[CodeType] | None = None,
     ) -> None:
@@ -39,14 +39,14 @@ class Helpers:
         self._known = set() if known is None else known  # functions that were seen to end a wait
         self._frames = frames
         self._pools = pools
-        self._in_queue = in_queue  # whether a stack waits in a pool's queue
+        self._queue_of = queue_of  # the pool in whose queue a stack waits
         self._queue: bool | None = None
         self._threads_hands: list[Hands] | None = None
         self._tasks_hands: list[Hands] | None = None
         self._requests: dict[Request, list[FrameType]] | None = None
         self._threads: list[list[FrameType]] | None = None
         self._works: dict[Any, list[FrameType]] | None = None
-        self._stuck: set[int] | None = None
+        self._stuck: dict[Any, list[object]] | None = None
         self._queued: list[Any] | None = None  # greenlets in the queue of a pool
         self._waiting: dict[bool, Stacks] = {}
 
@@ -72,14 +72,14 @@ class Helpers:
                 return found
         return None
 
-    def is_stuck(self, stack: list[FrameType], task: Any = None) -> bool:
-        """Return whether a stack, or a task, waits for an item that waits for threads in a pool's queue."""
+    def behind(self, stack: list[FrameType], task: Any = None) -> list[object]:
+        """Return the pools in whose queues those are who are to do what a stack, or a task, waits for."""
         awaited = awaited_by(stack, task)
         if not awaited or not self._is_queue():
-            return False
+            return []
         if self._stuck is None:
-            self._stuck = waiting_items(self._stacks(), self._in_queue)
-        return not self._stuck.isdisjoint(awaited)
+            self._stuck = waiting_items(self._stacks(), self._queue_of)
+        return [pool for key in awaited for pool in self._stuck.get(key, ())]
 
     def handed(
         self, stack: list[FrameType], task: Any = None, *, serves: bool = False, bounded: bool = False
@@ -110,7 +110,7 @@ class Helpers:
         if not self._is_queue():
             return False
         stacks = islice(self._stacks(), MAX_OTHERS)
-        return any(self._in_queue(stack) and like(thread, stack) for thread, stack in stacks)
+        return any(self._queue_of(stack) is not None and like(thread, stack) for thread, stack in stacks)
 
     def _is_queue(self) -> bool:
         """Return whether anybody waits in the queue of a pool: most of the time nobody does."""
@@ -120,7 +120,8 @@ class Helpers:
         return self._queue
 
     def _hands_of(self, stacks: Iterable[list[FrameType]]) -> list[Hands]:
-        found = [Hands(stack, self._known) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
+        queued = (stack for stack in islice(stacks, MAX_OTHERS) if self._queue_of(stack) is not None)
+        found = [Hands(stack, self._known) for stack in queued]
         ending = [hands for hands in found if hands.may_end]
         known = self._in_turn([hands for hands in ending if hands.is_known], self._ahead - NEW_AHEAD)
         others = self._in_turn([hands for hands in ending if hands not in known], self._ahead - len(known))

@@ -14,7 +14,7 @@ from .frames import stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS
 from .locks import add_furthest, has_taken
-from .looks import BEHIND, OTHER_POOL
+from .looks import OTHER_POOL, behind_a_queue
 from .owners import TASK, THREAD
 from .standing import QUEUE
 
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
     from .looks import Look
     from .owners import Owner
 
-    InQueue = Callable[[list[FrameType]], bool]
+    QueueOf = Callable[[list[FrameType]], object]  # the pool in whose queue a stack waits; None: in none
 
 
 class _Queued:
     """Who waits in a pool's queue: how far their functions have come, and what they may have locked."""
 
-    __slots__ = ("entered", "held", "inside", "stacks")
+    __slots__ = ("entered", "held", "inside", "pools", "stacks")
 
     def __init__(self) -> None:
         self.inside: dict[int, int] = {}  # code -> the furthest instruction
         self.held: dict[int, int] = {}  # the same, of those that hold a connection
         self.entered: set[int] = set()  # locks of blocks that they have not left
         self.stacks: list[list[FrameType]] = []  # of those of whom that is not known
+        self.pools: list[object] = []  # in whose queues they wait
 
     def has_passed(self, look: Look) -> bool:
         """Return whether one of them is behind the lock that a holder waits for."""
@@ -57,7 +58,7 @@ def find_lock_owners(
     newest: dict[Owner, Hold],
     frames: dict[int, FrameType],
     helpers: Helpers,
-    in_queue: InQueue,
+    queue_of: QueueOf,
 ) -> None:
     """Mark the holders that wait so; `newest` is the newest connection of each owner."""
     waiting = [look for look in looks if look.guards]
@@ -67,6 +68,8 @@ def find_lock_owners(
     for look in looks:
         if look.what in (QUEUE, OTHER_POOL):
             add_furthest(queued.inside, look.stack)
+            if (pool := queue_of(look.stack)) is not None:
+                queued.pools.append(pool)
             queued.entered |= entered_by(look.hold.owner.ref() if look.hold.owner.kind == TASK else None)
     queued.held = queued.inside
     if not queued.inside:  # they may hold no connection yet
@@ -74,17 +77,18 @@ def find_lock_owners(
         tasks = (look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK)
         for stack, holds in [
             *_threads(frames, newest),
-            *_tasks(next(tasks, None), newest, in_queue, queued.entered),
+            *_tasks(next(tasks, None), newest, queue_of, queued.entered),
             *_greenlets(helpers, newest),
         ]:
-            if in_queue(stack):
+            if (pool := queue_of(stack)) is not None:
                 queued.stacks.append(stack)
+                queued.pools.append(pool)
                 add_furthest(queued.inside, stack)
                 if holds:
                     add_furthest(queued.held, stack)
     for look in waiting:
         if queued.has_passed(look):
-            look.what = BEHIND
+            look.what = behind_a_queue(queued.pools, look.hold)
 
 
 def _threads(frames: dict[int, FrameType], newest: Iterable[Owner]) -> Iterator[tuple[list[FrameType], bool]]:
@@ -95,13 +99,13 @@ def _threads(frames: dict[int, FrameType], newest: Iterable[Owner]) -> Iterator[
 
 
 def _tasks(
-    task: object, newest: Iterable[Owner], in_queue: InQueue, entered: set[int]
+    task: object, newest: Iterable[Owner], queue_of: QueueOf, entered: set[int]
 ) -> Iterator[tuple[list[FrameType], bool]]:
     """Yield the same of tasks of this one's loop, and add the blocks that those in a queue have entered."""
     holders = _ids(newest)
     for other in tasks_beside(task, MAX_OTHERS):
         stack = chain_of(other).frames
-        if in_queue(stack):
+        if queue_of(stack) is not None:
             entered |= entered_by(other)
         yield stack, id(other) in holders
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .journal import Record
 
 LOCK = "lock"
-BEHIND = "behind"  # at a lock whose owner waits in a pool's queue
-OTHER_POOL = "other_pool"  # in the queue of another pool
+BEHIND = "behind"  # waiting for who waits in the pool's queue, as for a lock or a thread
+OTHER_POOL = "other_pool"  # in the queue of another pool, or waiting for who is
 STREAMING = "streaming"  # its response is being made while it is sent
 SENDING = "sending"  # what was made of its response is not taken by the client
 UNSEEN = "unseen"
@@ -73,6 +73,17 @@ class Look:
         self.polls: dict[int, int] = {}  # the same, of code that sleeps, and may wait for what others do
         self.locks: frozenset[int] = frozenset()  # addresses of the locks that it waits for
         self.stack: list[FrameType] = []
+
+
+def is_another(pool: object, hold: Hold) -> bool:
+    """Return whether a pool is known to be another one than that of a hold."""
+    state = getattr(pool, "__dict__", {}).get("_rushhour_state")
+    return state is not None and state is not hold.slot.pool
+
+
+def behind_a_queue(pools: list[object], hold: Hold) -> str:
+    """Return what a holder does that waits for others, who wait in the queues of these pools."""
+    return OTHER_POOL if pools and all(is_another(pool, hold) for pool in pools) else BEHIND
 
 
 class LookTally:

@@ -98,7 +98,8 @@ class Standing:
     """What a stack is doing, and the application's innermost line."""
 
     __slots__ = (
-        *("hands_on", "in_driver", "pool", "sends", "site", "streams", "stuck", "unserved", "what", "yields"),
+        *("behind", "hands_on", "in_driver", "pool", "sends", "site", "streams", "unserved"),
+        *("what", "yields"),
     )
 
     def __init__(self) -> None:
@@ -111,7 +112,7 @@ class Standing:
         self.hands_on = False  # a thread works for it, and that thread is not known
         self.streams = False  # a server asks for the next part of a response
         self.unserved = False  # it waits until a thread is free to work for it
-        self.stuck = False  # the same, and most of these threads wait in a pool's queue
+        self.behind: list[object] = []  # the pools in whose queues most of the threads of an executor wait
 
 
 class Reader:

@@ -254,7 +254,7 @@ def _worked(driver: float, active: float | None, pressure: PressureSignals) -> f
 
 
 def _unknown_routes(history: History, late: list[f.PoolTimeout]) -> set[str | None]:
-    """Return the routes for which no customer is known to have asked, as of a request of the service to itself.
+    """Return the routes for which no customer is known to have asked, as those that the service asks itself.
 
     Empty where no route can be matched to the customers' by name. Of a websocket customers may say nothing.
     """

@@ -14,13 +14,13 @@ from typing import Any
 import greenlet as greenlets
 import pytest
 
-from rushhour.agent import asked
+from rushhour.agent import asked, sqlalchemy_pools
 from rushhour.agent.asked import held_for
 from rushhour.agent.book import Book, Hold, Request
 from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
-from rushhour.agent.looks import BEHIND
+from rushhour.agent.looks import BEHIND, OTHER_POOL
 from rushhour.agent.owners import GREENLET, TASK, THREAD, Owner
 from rushhour.agent.sqlalchemy_pools import PoolPatch
 from rushhour.agent.standing import ELSEWHERE, QUEUE
@@ -268,6 +268,14 @@ def test_a_look_keeps_nothing_of_the_work_alive() -> None:
     assert gone[0]() is None
 
 
+def in_queue_of(pool: FakePool) -> Callable[[Work], None]:
+    """A wait in the queue of a pool that the agent knows."""
+    scope: dict[str, Any] = {"in_queue": in_queue}
+    source = compile("def connect(pool, wait):\n    in_queue(wait)\n", str(sqlalchemy_pools.__file__), "exec")
+    exec(source, scope)  # noqa: S102  # as above
+    return lambda wait: scope["connect"](pool, wait)
+
+
 def by_result_of(executor: futures.Executor) -> None:
     executor.submit(int).result()
 
@@ -322,6 +330,26 @@ def test_who_waits_for_an_item_of_an_executor_waits_for_what_its_threads_do(
                 for gate in gates:
                     gate.may_end.set()
     assert (counts[BEHIND], counts[ELSEWHERE]) == (int(seen == BEHIND), int(seen == ELSEWHERE))
+
+
+@pytest.mark.parametrize(
+    ("others", "seen"),
+    [((False, False), BEHIND), ((True, False), BEHIND), ((True, True), OTHER_POOL), ((True,), OTHER_POOL)],
+)
+def test_whose_threads_wait_for_another_pool_waits_for_that_one(others: tuple[bool, ...], seen: str) -> None:
+    """What fills that one is not that its holders wait for this one."""
+    own, other, book = QueuedPool(), QueuedPool(), Book()
+    book.pool_state(other)
+    gates = [Gate(in_queue_of(other if is_other else own)) for is_other in others]
+    with futures.ThreadPoolExecutor(len(gates)) as executor:
+        for gate in gates:
+            executor.submit(gate)
+            assert gate.began.wait(DEADLINE_S)
+        with running(lambda: by_result_of(executor)) as holder:
+            counts = settled(a_hold(book, own, None, holder.ident or 0, 1.0), seen)
+            for gate in gates:
+                gate.may_end.set()
+    assert counts[seen] == 1
 
 
 def test_a_time_out_is_counted_where_it_cannot_be_seen_what_its_owner_holds(

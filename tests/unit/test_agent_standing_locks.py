@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rushhour.agent import sqlalchemy_pools
 from rushhour.agent.book import Book, Hold
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
@@ -18,10 +19,11 @@ from rushhour.agent.coroutines import entered_by
 from rushhour.agent.doing import Doing
 from rushhour.agent.frames import stack_of
 from rushhour.agent.locks import LockPlaces
-from rushhour.agent.looks import BEHIND, INSIDE, LOCK
+from rushhour.agent.looks import BEHIND, INSIDE, LOCK, OTHER_POOL
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import (
     DEADLINE_S,
+    WAIT_IN_QUEUE,
     an_owner,
     compiled,
     counts_of,
@@ -91,26 +93,39 @@ def test_a_condition_that_is_waited_for_by_a_lock_of_its_own_is_no_lock() -> Non
     assert [code.co_name for code in LockPlaces().guarded(stack_of(semaphore))] == [APP[1]]
 
 
-def test_a_holder_at_a_lock_whose_owner_is_in_the_queue_waits_for_a_connection() -> None:
-    """As a log handler does that opens a session of its own under the handler's lock."""
+@pytest.mark.parametrize("of_another", [False, True])
+def test_a_holder_at_a_lock_whose_owner_is_in_the_queue_waits_for_a_connection(of_another: bool) -> None:
+    """As a log handler does that opens a session of its own, of this pool or not, under its lock."""
     lock, release, inside = threading.Lock(), threading.Event(), threading.Event()
 
     def wait() -> None:
         inside.set()
         release.wait(DEADLINE_S)
 
-    get = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
-    emit = compiled(
-        "def emit(lock, wait):\n    with lock:\n        get(wait)\n", "/srv/app/audit.py", "emit", get=get
+    book, pool, other_pool = Book(), FakePool(), FakePool()
+    book.pool_state(other_pool)
+    wanted = other_pool if of_another else pool
+    get = compiled(
+        "def connect(pool, wait):\n    get(wait)\n",
+        str(sqlalchemy_pools.__file__),
+        "connect",
+        get=WAIT_IN_QUEUE,
     )
-    book, pool = Book(), FakePool()
+    emit = compiled(
+        "def emit(lock, wait):\n    with lock:\n        get(pool, wait)\n",
+        "/srv/app/audit.py",
+        "emit",
+        get=get,
+        pool=wanted,
+    )
     with thread_in(lambda: emit(lock, wait)) as owner:
         assert inside.wait(DEADLINE_S)
         with thread_in(lambda: emit(lock, wait)) as waiter, thread_in(lambda: with_statement(lock)) as other:
             holds = [a_hold(book, pool, None, one.ident or 0, 1.0) for one in (owner, waiter, other)]
             counts = counts_of(holds)
             release.set()
-    assert (counts[QUEUE], counts[BEHIND], counts[LOCK]) == (1, 1, 1)
+    found = (counts[QUEUE], counts[BEHIND], counts[LOCK], counts[OTHER_POOL])
+    assert found == ((0, 0, 1, 2) if of_another else (1, 1, 1, 0))
 
 
 @pytest.mark.parametrize("owner_holds", [True, False])
