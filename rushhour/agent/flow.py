@@ -74,7 +74,8 @@ def _further(items: Sequence[dis.Instruction]) -> list[list[int]]:
 @lru_cache(maxsize=_MAX_PLACES)
 def loops_around(code: CodeType, lasti: int) -> int:
     """Return in how many loops of its function, one inside another, an instruction lies."""
-    return len({head for head, body in _loops_of(code) if _offset_at(code, lasti) in body})
+    here = _offset_at(code, lasti)
+    return len({head for head, body in _loops_of(code) if here in body})
 
 
 @lru_cache(maxsize=_MAX_PLACES)
