@@ -11,6 +11,7 @@ import types
 import weakref
 from collections import deque
 from contextvars import Context
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import task_types
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 MOST_OBJECTS = 300  # looked at, the nearest first
-MOST_MEMBERS = 20  # of one list, tuple, set or dictionary
+MOST_MEMBERS = 300  # of one list, tuple, set or dictionary, plain data among them
+MOST_OF_ONE = 100  # of these, without plain data
 NEAR = 3  # steps from an argument or a result to a generator or coroutine that belongs to it
 NOT_NEAR = -1
 
@@ -84,10 +86,11 @@ def _is_of_sqlalchemy(kind: type) -> bool:
 def _referents(found: Any, kind: type) -> Iterable[object]:
     if kind is types.FunctionType:  # not its globals
         return [*(found.__closure__ or ()), *(found.__defaults__ or ())]
-    if kind is dict:
-        return list(found.values())[:MOST_MEMBERS]
-    if kind in _CONTAINERS:
-        return list(found)[:MOST_MEMBERS]
+    if kind is dict or kind in _CONTAINERS:
+        # Listed at once, for another thread may add to it. It may be the attributes of an object, of which
+        # most are numbers and texts.
+        members = list(islice(found.values() if kind is dict else found, MOST_MEMBERS))
+        return [member for member in members if type(member) not in _PLAIN][:MOST_OF_ONE]
     if _is_of_sqlalchemy(kind) or any("_sa_class_manager" in vars(base) for base in kind.__mro__):
         return ()  # an engine, a factory of sessions, a row, an object of the ORM: none of them holds it
     return gc.get_referents(found)

@@ -217,6 +217,20 @@ def keeps_each_in_an_object_in_a_list(items: Any, take: Take) -> None:
         batch.append((items.get(), {"own": Slotted(take())}))
 
 
+def keeps_each_in_an_object_with_much_else(items: Any, take: Take) -> None:
+    class Settings:
+        def __init__(self) -> None:
+            vars(self).update({f"number_{number}": number for number in range(50)})
+            vars(self).update({f"name_{number}": None for number in range(50)})
+            self.others = [object() for _ in range(50)]
+            self.sessions = list[Session | None]([None] * 50)
+
+    kept = Settings()
+    while True:
+        items.get()
+        kept.sessions.append(take())
+
+
 def keeps_each_in_a_method(items: Any, take: Take) -> None:
     uses: list[Callable[[], None]] = []
     while True:
@@ -417,6 +431,7 @@ KEPT = (
     keeps_it_in_a_variable,
     keeps_it_in_an_object,
     keeps_each_in_an_object_in_a_list,
+    keeps_each_in_an_object_with_much_else,
     keeps_each_in_a_method,
     keeps_each_in_a_function,
     keeps_it_in_a_global_variable,
