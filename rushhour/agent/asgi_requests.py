@@ -26,7 +26,7 @@ from .patches import Patches
 
 START, BODY = "http.response.start", "http.response.body"
 MAX_LABELS = 10_000  # kept: a client may ask with methods that nobody has
-_running_loop, (_task_of, _py_task_of) = asyncio._get_running_loop, task_getters(asyncio)
+running_loop, (task_of, _py_task_of) = asyncio._get_running_loop, task_getters(asyncio)
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -69,8 +69,8 @@ class StarlettePatch(Patches):
             outer, request = current(), None
             try:
                 # An owner is made of the task only once it takes a connection.
-                loop, thread = _running_loop(), get_ident()
-                task = None if loop is None else _task_of(loop)  # there is none under trio
+                loop, thread = running_loop(), get_ident()
+                task = None if loop is None else task_of(loop)  # there is none under trio
                 method = "WEBSOCKET" if kind == "websocket" else str(scope.get("method", "?"))
                 if outer is not None:
                     outer.framed = True
@@ -153,8 +153,8 @@ def as_flask_writes(path: str) -> str:
 
 def running_task() -> Callable[[], Any]:
     """A weak reference to the task that runs here; to no task where that is none of asyncio's (trio)."""
-    loop = _running_loop()
-    task = None if loop is None else _task_of(loop)
+    loop = running_loop()
+    task = None if loop is None else task_of(loop)
     if task is None and loop is not None:
         task = _py_task_of(loop)
     return ref(running_task if task is None else task)

@@ -13,6 +13,7 @@ from _thread import get_ident
 from functools import partial
 from types import ModuleType
 from typing import Any
+from weakref import ref
 
 from .book import SERVERS, Book, Request, monotonic
 from .flask_requests import current_request
@@ -50,7 +51,8 @@ class ServerPatch(Patches):
         super().__init__()
         self.aside = False
         self._book = book
-        self._watches = False  # what is sent: once a request was answered by no framework that does so
+        # What is sent: where Starlette answers all requests, its patch does so.
+        self._watches = False
 
     def apply(self, module: ModuleType) -> None:
         """Patch one of MODULES, which was just imported."""
@@ -91,21 +93,30 @@ class ServerPatch(Patches):
         return serve
 
     def _bracket_async(self, original: Any) -> Any:
-        from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
+        """Few calls of Python: they cost most where the processor last ran something else."""
+        from .asgi_requests import running_loop, running_task, task_of  # noqa: PLC0415  # asyncio is here already
 
-        fault = self._book.fault
+        fault, modules, make_current = self._book.fault, sys.modules, current_request.set
 
         async def serve(cycle: Any, app: Any) -> None:
             request = Request(SERVERS, None)
-            current_request.set(request)
+            make_current(request)
             try:
-                request.task = running_task()
+                loop = running_loop()
+                task = None if loop is None else task_of(loop)
+                request.task = running_task() if task is None else ref(task)
+                if self._watches or STARLETTE not in modules:
+                    app = _watched(app, request)
             except Exception as error:
                 fault("request start", error)
             try:
-                await original(cycle, _watched(app, request) if self._is_to_watch() else app)
+                await original(cycle, app)
             finally:
-                self._end_async(request)
+                request.returned = True
+                request.ended = monotonic()
+                make_current(None)
+                if not request.framed:  # that Starlette is imported does not say that it answers
+                    self._watches = True
 
         return serve
 
@@ -124,22 +135,14 @@ class ServerPatch(Patches):
                 request.task = running_task()
             except Exception as error:
                 fault("request start", error)
-            sends = partial(watched, request, send) if self._is_to_watch() else send
+            sends = partial(watched, request, send) if self._watches or STARLETTE not in sys.modules else send
             try:
                 await original(wrapper, scope, receive, sends, *rest)
             finally:
-                self._end_async(request)
+                self._watches = self._watches or not request.framed  # as above
+                end(request)
 
         return __call__
-
-    def _is_to_watch(self) -> bool:
-        """Whether what a server sends is watched: where Starlette answers all requests, its patch does so."""
-        return self._watches or STARLETTE not in sys.modules
-
-    def _end_async(self, request: Request) -> None:
-        """The server is done with it. That Starlette is imported does not say that it answers."""
-        self._watches = self._watches or not request.framed
-        end(request)
 
 
 def _watched(app: Any, request: Request) -> Any:
