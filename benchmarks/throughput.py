@@ -41,7 +41,7 @@ def throughput_rows(out: Path) -> list[Row]:
 
 
 def share_row(name: str, serve: Callable[[], AbstractContextManager["Server"]]) -> Row:
-    """The share of its requests per CPU second that a service keeps with the agent, and what it takes of each.
+    """The share of its requests per CPU second a service keeps with the agent, and what it takes of each.
 
     Some hooks run for a request, whatever it does: at its start, route, parts and end, for its session,
     statement and connection. A share (98 % was the bound, and was missed) says more of how little the request
