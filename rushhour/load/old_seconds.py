@@ -1,8 +1,11 @@
 """Forgets Locust's counts of seconds long past, which it would keep for as long as it runs."""
 
-from typing import Final
+from __future__ import annotations
 
-from locust.stats import RequestStats
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # to import Locust is to let gevent patch the process
+    from locust.stats import RequestStats
 
 KEPT_S: Final = 60  # Locust's current rates are those of the last dozen seconds
 
