@@ -44,7 +44,7 @@ SETTLED_S: Final = 35.0  # measured from here: Locust keeps figures of the last 
 EDGE_S: Final = 3.0  # before the end of the load
 CPU_BOUND: Final = 0.5
 TEN_MINUTES_S: Final = 600.0
-# Of some 105 MB. Five minutes show more than half of what ten do, so a short run is unsure: see docs/scale.md.
+# Of some 105 MB. Five minutes show more than half of what ten do: see docs/scale.md.
 GROWTH_BOUND_MB: Final = 20.0  # in ten minutes
 LEAST_S, MOST_S = 60.0, 86_400.0  # of a load: a slope needs some samples
 MOST_WORKERS: Final = 100_000
