@@ -11,7 +11,7 @@ from _thread import get_ident
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .book import Book, Request
+from .book import SERVERS, Book, Request
 from .flask_requests import current_request
 from .patches import Patches
 from .server_requests import end
@@ -57,7 +57,7 @@ class LoopPatch(Patches):
         book = self._book
 
         async def serve(*arguments: Any, **options: Any) -> Any:
-            request = Request("?", None)
+            request = Request(SERVERS, None)
             current_request.set(request)
             try:
                 request.task = running_task()

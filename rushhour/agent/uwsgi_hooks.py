@@ -11,7 +11,7 @@ import os
 from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Any
 
-from .book import Book, Request
+from .book import SERVERS, Book, Request
 from .flask_requests import current_request
 from .server_requests import ServerPatch, end
 
@@ -58,20 +58,20 @@ class UwsgiHooks:
     def _forked(self) -> None:
         self._begin_here()
         if not self._servers.aside:
-            current_request.set(Request("?", None))  # the first one of this thread
+            current_request.set(Request(SERVERS, None))  # the first one of this thread
 
     def _request_ended(self) -> None:
         if self._servers.aside:
             return
         request = current_request.get()
         if request is None:  # a thread's first request, whose start was not seen
-            request = Request("?", None)
+            request = Request(SERVERS, None)
             if get_ident() != main_thread().ident:  # there, modules may have been imported before
                 for hold in self._book.live.copy():
                     if hold.request is None and hold.thread == get_ident():
                         hold.request = request
         end(request)
-        current_request.set(Request("?", None))  # the thread's next
+        current_request.set(Request(SERVERS, None))  # the thread's next
 
 
 def _chain(uwsgi: Any, name: str, ours: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from rushhour.agent.loop_requests import (
     TORNADOS_ROUTER,
     LoopPatch,
 )
+from tests.unit.test_agent_server_requests import module
 
 
 class Message:
@@ -126,12 +127,6 @@ def served_by_tornado(patch: LoopPatch, message: Message) -> None:
 
 
 SERVERS = (served_by_aiohttp, served_by_sanic, served_by_tornado)
-
-
-def module(name: str, owner: type) -> ModuleType:
-    made = ModuleType(name)
-    setattr(made, owner.__name__, owner)
-    return made
 
 
 @pytest.fixture
