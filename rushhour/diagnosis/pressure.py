@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
+from rushhour.diagnosis.spans import Spans, merged
 from rushhour.metrics.pools import in_running_request, is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -171,35 +172,22 @@ def _short_share(history: History, samples: list[f.PoolSample], from_s: float, t
     then full of short holds has turned nobody away by them.
     """
     pid, pool = samples[0].pid, samples[0].pool
-    spans = _spans_of_waits(history, pid, pool) or [(from_s, to_s)]
-    total_s = samples[0].checked_out * sum(end_s - begin_s for begin_s, end_s in spans)
+    waits = (
+        (timeout.t_s - timeout.waited_s, timeout.t_s)
+        for timeout in history.pool_timeouts
+        if (timeout.pid, timeout.pool) == (pid, pool)
+    )
+    spans = Spans(merged(waits) or ((from_s, to_s),))
+    total_s = samples[0].checked_out * spans.total_s
     short_us = [
         bound * _BUCKET_MIDDLE * count * part
         for times in history.times
         if (times.pid, times.pool) == (pid, pool)
-        for part in (_part_within(spans, times.t_s - _TIMES_EVERY_S, times.t_s),)
+        for part in (spans.within_s(times.t_s - _TIMES_EVERY_S, times.t_s) / _TIMES_EVERY_S,)
         for bound, count in times.hold_us.items()
         if bound <= _LOOKED_AT_US
     ]
     return min(1.0, sum(short_us) / 1_000_000 / total_s) if total_s > 0 and short_us else None
-
-
-def _spans_of_waits(history: History, pid: int, pool: str) -> list[tuple[float, float]]:
-    """Return when those waited who were turned away, without overlaps."""
-    late = [timeout for timeout in history.pool_timeouts if (timeout.pid, timeout.pool) == (pid, pool)]
-    spans: list[tuple[float, float]] = []
-    for begin_s, end_s in sorted((timeout.t_s - timeout.waited_s, timeout.t_s) for timeout in late):
-        if spans and begin_s <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], end_s))
-        else:
-            spans.append((begin_s, end_s))
-    return spans
-
-
-def _part_within(spans: list[tuple[float, float]], begin_s: float, end_s: float) -> float:
-    """Return the part of a time that lies within spans that do not overlap."""
-    inside_s = sum(max(0.0, min(end_s, to_s) - max(begin_s, from_s)) for from_s, to_s in spans)
-    return inside_s / (end_s - begin_s)
 
 
 _Key = tuple[int, str]  # a process and its pool

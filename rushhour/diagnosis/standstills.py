@@ -4,15 +4,13 @@ The agent's thread wants next to no CPU and samples at a steady pace. Where its 
 threads that work came later still: what they waited for may have been there for long.
 """
 
-from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import inf
 from typing import Final
 
+from rushhour.diagnosis.spans import Spans, merged
 from rushhour.rundir import History
 
 PACE_S: Final = 0.1  # of the agent's samples; one more follows a fork at once
@@ -21,28 +19,12 @@ MOST: Final = 0.5  # of the looks of a second at an event loop
 SOME: Final = 0.25  # of a time
 
 
-@dataclass(frozen=True)
-class Standstills:
-    """When a process stood still: times that do not overlap, in order."""
-
-    spans: tuple[tuple[float, float], ...]
-
-    @cached_property
-    def _starts(self) -> tuple[float, ...]:
-        return tuple(start for start, _ in self.spans)
-
-    @cached_property
-    def _before_s(self) -> tuple[float, ...]:
-        """For how long it had stood still as each span began."""
-        return (0.0, *accumulate(end - start for start, end in self.spans))
+class Standstills(Spans):
+    """When a process stood still."""
 
     def stood_s(self, from_s: float, to_s: float) -> float:
         """Return for how much of a time it stood still."""
-        return self._until_s(to_s) - self._until_s(from_s) if to_s > from_s else 0.0
-
-    def _until_s(self, t_s: float) -> float:
-        at = bisect(self._starts, t_s) - 1
-        return 0.0 if at < 0 else self._before_s[at] + min(t_s, self.spans[at][1]) - self.spans[at][0]
+        return self.within_s(from_s, to_s)
 
     @property
     def seen_until_s(self) -> float:
@@ -81,7 +63,7 @@ def standstills(history: History) -> Mapping[int, Standstills]:
     for loop in history.loops:
         if loop.driver is not None and loop.blocked - loop.driver >= MOST * loop.samples > 0:
             spans.setdefault(loop.pid, []).append((loop.t_s - 1, loop.t_s))
-    return {pid: Standstills(_merged(found)) for pid, found in spans.items()}
+    return {pid: Standstills(merged(found)) for pid, found in spans.items()}
 
 
 def late_spans(moments: Iterable[float]) -> list[tuple[float, float]]:
@@ -91,13 +73,3 @@ def late_spans(moments: Iterable[float]) -> list[tuple[float, float]]:
         return []
     usual_s = max(PACE_S, sorted(later - earlier for earlier, later in steps)[len(steps) // 4])
     return [(earlier + usual_s, later) for earlier, later in steps if later - earlier > LATE_STEPS * usual_s]
-
-
-def _merged(spans: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    merged: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
