@@ -236,8 +236,7 @@ registry = scoped_session(sessionmaker(engine()))
 items = {queue}()
 def handle(item):
     registry.execute(ONE).all()  # leak
-    if REMOVE:
-        registry.remove()
+    {after}
 def work():
     while True:
         handle(items.get())
@@ -245,23 +244,20 @@ threading.Thread(target=work, daemon=True).start()
 for number in range(4):
     items.put(number)
     time.sleep(0.7)
-if not REMOVE:
-    agent_wrote("ended")
-next_sample()
-os._exit(0)
 """
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("queue", ["queue.Queue", "queue.SimpleQueue"])
 def test_a_worker_of_its_own_that_never_removes_its_session(subject: Subject, queue: str) -> None:
-    found = leaked(subject, "REMOVE = False" + OWN_WORKERS.format(queue=queue))
+    found = leaked(subject, OWN_WORKERS.format(queue=queue, after="pass") + LEFT)
     assert [out.lost for out in found] == ["owner-idle"]
 
 
 @pytest.mark.long
 def test_a_worker_of_its_own_that_removes_its_session(subject: Subject) -> None:
-    observed = subject.run("REMOVE = True" + OWN_WORKERS.format(queue="queue.Queue"))
+    program = OWN_WORKERS.format(queue="queue.Queue", after="registry.remove()")
+    observed = subject.run(program + "next_sample()\nos._exit(0)\n")
     assert [out.lost for out in observed.checkouts.values()] == []
 
 
