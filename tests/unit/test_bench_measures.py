@@ -14,7 +14,7 @@ from benchmarks.generator import Measured as GeneratorRun
 from benchmarks.live_checkouts import rate_of
 from benchmarks.loads import page_scenario, refuse_failures, run_loads
 from benchmarks.machine import machine_use
-from benchmarks.master import CPU_BOUND, Measured, cpu_row
+from benchmarks.master import CPU_BOUND, FILLED_S, GROWTH_BOUND_MB, LEAST_S, Measured, cpu_row, memory_row
 from benchmarks.seeding import Filled, copy_row
 from benchmarks.table import Row
 from benchmarks.throughput import port_in
@@ -195,6 +195,15 @@ def test_a_master_whose_workers_sent_little_is_not_said_to_carry_them() -> None:
     assert row(CPU_BOUND, 1.0).ok is True
     assert row(CPU_BOUND, 0.8).missing
     assert row(2 * CPU_BOUND, 0.8).ok is False
+
+
+@pytest.mark.parametrize(("grown_mb", "met"), [(0.5, True), (2.0, False)])
+def test_a_masters_memory_is_measured_once_its_queues_are_full(grown_mb: float, met: bool) -> None:
+    per_second = grown_mb * GROWTH_BOUND_MB / 600
+    memory = [(float(at), 100.0 + min(at, FILLED_S) + per_second * at) for at in range(910)]
+    assert memory_row("memory", memory).ok is met
+    assert memory_row("memory", memory[: int(FILLED_S + LEAST_S)]).missing
+    assert memory_row("memory", memory[:60]).missing
 
 
 def watched(customers: int = 10_000, requests: int = 1000, failed: int = 0) -> dict[str, object]:

@@ -54,8 +54,8 @@ def test_every_wrong_name_and_argument_is_named_with_the_known_ones(
     ("word", "given"),
     [
         ("generator:1000,20", (1000, 20)),
-        ("master:200", (200, 75.0)),
-        ("master:200,600", (200, 600.0)),
+        ("master:200", (200, 910.0)),
+        ("master:1000,60", (1000, 60.0)),
         ("traffic-memory:1,10", (1.0, 10.0)),
         ("traffic_memory:0.5", (0.5,)),
         ("forecast:runs/kept", ("runs/kept",)),
