@@ -29,7 +29,7 @@ from benchmarks.page import page_server
 from benchmarks.table import Row
 from benchmarks.usage import end_of
 from rushhour.load.locust import STOP_GRACE_S, locust_command, locust_environment
-from rushhour.load.machine import machine_problems, this_machine
+from rushhour.load.machine import machine_problems, make_room, this_machine
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.rundir import RunDir
@@ -109,6 +109,7 @@ def arguments(text: str) -> list[int]:
 def run(*sizes: int) -> list[Row]:
     """Measure, in about six minutes; or in two minutes each for other numbers of customers."""
     rows: list[Row] = []
+    make_room(_scenario(customers) for customers in sizes or SIZES)  # the page needs as many files as Locust
     with page_server() as url:
         for customers in sizes or SIZES:
             shipped, stock = measure(url, customers, plugin=True), measure(url, customers, plugin=False)

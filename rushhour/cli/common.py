@@ -102,10 +102,13 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
         for problem in check_host(scenario.target.url, options.allow_host)
     ]
     machine, workers_here = this_machine(), options.workers_at is None
+    in_containers = "compose" in (options.stack, options.image and "compose")
     problems += [
         problem
         for scenario in chosen
-        for problem in machine_problems(scenario, machine, workers_here=workers_here)
+        for problem in machine_problems(
+            scenario, machine, workers_here=workers_here, in_containers=in_containers
+        )
     ]
     if options.workers_at and (
         without := [scenario.name for scenario in chosen if not scenario.load.workers]

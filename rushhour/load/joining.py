@@ -14,6 +14,7 @@ from typing import Any, Final
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from rushhour.load.machine import SPARE_FILES, raise_open_files, this_machine, worker_problems
 from rushhour.load.messages import HELLO, JOIN, UNFIT, Join
 from rushhour.load.names import ANCHOR_WALL_S
 from rushhour.load.recorder import Clock, Tally
@@ -36,15 +37,24 @@ def locustfiles_of(environment: Environment) -> list[str]:
 
 
 def invite(master: MasterRunner, clock: Clock, client_id: str) -> None:
-    """Send a worker that listens the clock and the code digest of this run."""
-    join = Join(clock.now_s(), code_digest(locustfiles_of(master.environment)))
+    """Send a worker that listens the clock and the code digest of this run, and its number of customers."""
+    options: Any = master.environment.parsed_options
+    workers = max(options.expect_workers or 1, len(master.clients))
+    customers = 0 if options.load_arrivals else -(-(options.num_users or 0) // workers)
+    join = Join(clock.now_s(), code_digest(locustfiles_of(master.environment)), customers)
     master.send_message(JOIN, asdict(join), client_id=client_id)
 
 
 def accept(worker: WorkerRunner, tally: Tally) -> None:
-    """Join when the master invites: take over its clock, or refuse if the code differs."""
+    """Join when the master invites: take over its clock.
 
+    Refuse if the code differs, or if the worker's machine or container cannot carry its customers.
+    """
     joined: list[Join] = []
+    # The master's own machine was looked at before it forked its workers. They know the run's anchor.
+    forked = bool(os.environ.get(ANCHOR_WALL_S))
+    options: Any = worker.environment.parsed_options
+    workers_here = options.processes or 1
 
     def unfit(why: str) -> None:
         worker.send_message(UNFIT, {"worker": tally.worker, "why": why})
@@ -55,11 +65,14 @@ def accept(worker: WorkerRunner, tally: Tally) -> None:
         digest = code_digest(locustfiles_of(worker.environment))
         if digest != join.digest:
             unfit(f"its locustfile or its rushhour differs from the master's ({digest}, not {join.digest})")
-            return
-        tally.restart(Clock(time.monotonic() - join.now_s))
+        elif not forked and (problems := worker_problems(join.customers, workers_here, this_machine())):
+            unfit("; ".join(problems))
+        else:
+            raise_open_files(join.customers + SPARE_FILES)
+            tally.restart(Clock(time.monotonic() - join.now_s))
 
     def on_start(**_: Any) -> None:
-        if not joined and not os.environ.get(ANCHOR_WALL_S):  # a forked worker knows the anchor already
+        if not joined and not forked:
             unfit("the load started before the master had sent it the time")
 
     worker.register_message(JOIN, on_join)

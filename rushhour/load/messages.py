@@ -17,11 +17,13 @@ class Join:
     """The data that a worker needs to count requests by the master's clock.
 
     `now_s` is the master's clock when it sent the message: the wall clock of another machine may differ by
-    seconds, while a message takes milliseconds. `digest` covers the locustfile and this package.
+    seconds, while a message takes milliseconds. `digest` covers the locustfile and this package. `customers`
+    are those that each worker will have; 0 if that is not known before, as with open arrivals.
     """
 
     now_s: float
     digest: str
+    customers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

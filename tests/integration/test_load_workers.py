@@ -43,11 +43,15 @@ def workers(
 
 
 @contextmanager
-def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+def running(*commands: list[str], open_files: int | None = None) -> Iterator[list[subprocess.Popen[bytes]]]:
     """One process for each module and its arguments; killed if they are still there at the end."""
+    limited = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh"] if open_files else []
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*limited, sys.executable, "-m", *command],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for command in commands
     ]
@@ -130,10 +134,23 @@ def without_rushhour(tmp_path: Path) -> Ended:
         return Ended(process.wait(120), said(process), load_history(run), Counter(server.counts))
 
 
+def few_files(tmp_path: Path) -> Ended:
+    (tmp_path / "own.py").write_text(LOCUSTFILE)
+    master = MasterAddress(HOST, free_port(), wait_s=60)
+    command = ["rushhour", "worker", str(master), "--locustfile", str(tmp_path / "own.py")]
+    with (
+        serving(Server()) as server,
+        loading(server, load(1), tmp_path / "run", root=tmp_path, master=master) as (process, run),
+        running(command, open_files=205),
+    ):
+        return Ended(process.wait(120), said(process), load_history(run), Counter(server.counts))
+
+
 STORIES: dict[str, Callable[[Path], Ended]] = {
     "joined": joined,
     "other code": other_code,
     "without rushhour": without_rushhour,
+    "few files": few_files,
 }
 
 
@@ -166,6 +183,19 @@ def test_a_worker_without_rushhour_ends_the_run_with_its_reason(ended: Callable[
     run = ended("without rushhour")
     assert run.code == 3, run.said
     assert "for worker-0 to join: was it started by `rushhour worker`?" in faults(run.history)
+
+
+def test_a_worker_whose_machine_cannot_carry_its_customers_says_so_before_any_comes(
+    ended: Callable[[str], Ended],
+) -> None:
+    run = ended("few files")
+    assert run.code == 3, run.said
+    assert "worker-0 cannot take part: 6 customers in a Locust process need 206 open files" in faults(
+        run.history
+    )
+    assert "the hard limit is 205 (ulimit -Hn): raise it" in faults(run.history)
+    assert not run.served
+    assert run.history.event(f.LOAD_STARTED) is None
 
 
 def test_a_master_that_is_not_an_address_is_refused(tmp_path: Path) -> None:

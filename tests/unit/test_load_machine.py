@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.load.machine import Machine, machine_problems, this_machine
+from rushhour.load.machine import Machine, machine_problems, this_machine, worker_problems
 from tests.unit import histories as h
 from tests.unit.fake_proc import fake_proc
 
@@ -84,14 +84,59 @@ def test_customers_of_workers_elsewhere_take_nothing_here() -> None:
     assert len(machine_problems(wanted, machine)) == 3
 
 
+def test_workers_in_containers_share_this_machines_memory_and_nothing_else() -> None:
+    scenario = h.scenario()
+    load = dataclasses.replace(scenario.load, users=100_000, workers=4)
+    wanted, machine = dataclasses.replace(scenario, load=load), Machine(1_024, 28_232, 10_000)
+    assert machine_problems(wanted, machine, in_containers=True) == []
+    [problem] = machine_problems(wanted, dataclasses.replace(machine, memory_mb=4_599), in_containers=True)
+    assert "100,000 customers in 5 processes of Locust need about 4,600 MB, and 4,599 MB" in problem
+    alone = dataclasses.replace(wanted, load=dataclasses.replace(load, workers=0))
+    assert len(machine_problems(alone, machine, in_containers=True)) == 2  # of a Locust beside the containers
+
+
+@pytest.mark.parametrize(
+    ("limit", "customers", "workers", "said"),
+    [
+        ({"open_files": 5_200}, 5_000, 8, None),
+        ({"open_files": 5_199}, 5_000, 8, ("5,000 customers in a Locust process", "5,200 open files")),
+        ({"ports": 40_500}, 5_000, 8, None),
+        ({"ports": 40_499}, 5_000, 8, ("40,000 customers need 40,500 ports", "more machines or containers")),
+        ({"memory_mb": 1_600}, 5_000, 8, None),  # the processes are there already
+        (
+            {"memory_mb": 1_599},
+            5_000,
+            8,
+            ("40,000 customers need about 1,600 MB", "container's memory limit"),
+        ),
+        ({"open_files": 200, "ports": 500, "memory_mb": 0}, 0, 8, None),  # nobody knows how many will come
+    ],
+)
+def test_a_worker_holds_its_customers_against_its_own_machine(
+    limit: dict[str, int], customers: int, workers: int, said: tuple[str, ...] | None
+) -> None:
+    found = worker_problems(customers, workers, dataclasses.replace(ROOMY, **limit))
+    assert len(found) == (said is not None)
+    for part in said or ():
+        assert part in found[0]
+
+
 def test_every_limit_is_said_at_once() -> None:
     assert len(problems(Machine(1_024, 28_232, 1_000), 1_000_000)) == 3
 
 
+def may_raise_limits() -> bool:
+    """Whether this process has CAP_SYS_RESOURCE."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return bool(int(status["CapEff"], 16) >> 24 & 1)
+
+
 def test_this_machine_is_read() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     machine = this_machine()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    assert machine.open_files == (None if hard == resource.RLIM_INFINITY else hard)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits, "to look is not to change"
+    most = int(Path("/proc/sys/fs/nr_open").read_text()) if may_raise_limits() else limits[1]
+    assert machine.open_files == max(most, limits[1])
     assert machine.memory_mb is not None
     assert machine.memory_mb > 0
 
@@ -160,16 +205,22 @@ def test_a_machine_without_control_groups_has_what_the_system_says(tmp_path: Pat
     assert (machine.memory_mb or 0) > 10
 
 
-def test_a_process_may_open_as_many_files_as_the_hard_limit_says() -> None:
+@pytest.mark.parametrize(
+    ("needed", "limit", "limit_of_root"), [(0, 512, 512), (300, 512, 512), (600, 512, 600)]
+)
+def test_a_process_may_open_as_many_files_as_the_hard_limit_says_and_root_as_many_as_it_needs(
+    needed: int, limit: int, limit_of_root: int
+) -> None:
     program = (
         "import resource; from rushhour.load.machine import raise_open_files\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512)); raise_open_files()\n"
-        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512)); raise_open_files({needed})\n"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
-    assert done.stdout == "(512, 512)\n"
+    expected = limit_of_root if may_raise_limits() else limit
+    assert done.stdout.split() == [str(expected)] * 2
 
 
 @pytest.mark.parametrize(
