@@ -27,9 +27,18 @@ PEAK_S, PEAK_IN_USE = 1800, CAPACITY  # one sample of one pool has it; all other
 
 
 def write_big_run(
-    path: Path, *, endpoints: int = ENDPOINTS, seconds: int = SECONDS, pools: int = 2, processes: int = 2
+    path: Path,
+    *,
+    endpoints: int = ENDPOINTS,
+    seconds: int = SECONDS,
+    pools: int = 2,
+    processes: int = 2,
+    workers: int = 1,
 ) -> RunDir:
-    """Write a run of `seconds` of load with a row per endpoint and second, and pools sampled at 10 Hz."""
+    """Write a run of `seconds` of load with a row per endpoint and second, and pools sampled at 10 Hz.
+
+    Locust's `workers` have a row each second in generator.jsonl; those of requests.jsonl are merged.
+    """
     run = RunDir(path)
     path.mkdir(parents=True)
     dice = random.Random(7)  # noqa: S311 - the same run each time
@@ -50,7 +59,7 @@ def write_big_run(
         ]
     )
     batch: list[object] = []
-    for fact in _facts(dice, endpoints, seconds, pools, processes):
+    for fact in _facts(dice, endpoints, seconds, pools, processes, workers=workers):
         batch.append(fact)
         if len(batch) == BATCH:
             writer.write(batch)
@@ -84,7 +93,9 @@ def _environment() -> f.Environment:
     )
 
 
-def _facts(dice: random.Random, endpoints: int, seconds: int, pools: int, processes: int) -> Iterator[object]:
+def _facts(
+    dice: random.Random, endpoints: int, seconds: int, pools: int, processes: int, *, workers: int
+) -> Iterator[object]:
     names = [f"GET /shops/:id/aisles/:id/list-{number:03}" for number in range(endpoints)]
     histograms = [_histogram(dice) for _ in range(HISTOGRAMS)]
     for pid in range(1, processes + 1):
@@ -98,10 +109,12 @@ def _facts(dice: random.Random, endpoints: int, seconds: int, pools: int, proces
             yield f.RequestCount(
                 second, dice.choice(names), f.Outcome.HTTP_5XX, VALUES, latency, latency_due=f.SAME_LATENCY
             )
-        users = round(USERS * min(1.0, (second + 1) / 60))
-        yield f.GeneratorSample(
-            second, "local", users, endpoints * VALUES, 0, dice.uniform(1, 3), dice.uniform(3, 9), 0.5
-        )
+        users = round(USERS / workers * min(1.0, (second + 1) / 60))
+        sent = endpoints * VALUES // workers
+        for number in range(workers):
+            name = "local" if workers == 1 else f"worker-{number}"
+            late_ms = dice.uniform(1, 3), dice.uniform(3, 9)
+            yield f.GeneratorSample(second, name, users, sent, 0, *late_ms, 0.5, due=sent)
         for component in ("primary", "replica", "service", "generator", "harness", "machine"):
             yield f.HostSample(float(second), component, dice.uniform(0.2, 0.9), 80.0, 4)
         for server in ("primary", "replica"):

@@ -1,7 +1,8 @@
 """What the plugin costs: CPU a request with Locust alone, with the plugin's client, and with its recorder.
 
-A core's rate is measured as CPU time a request: a machine that is shared with others makes wall-clock rates
-meaningless, and the server is then no bottleneck either. Rounds of the three alternate within one Locust.
+Beside them stands what Locust's other client costs, HttpUser's. A core's rate is measured as CPU time a
+request: a machine that is shared with others makes wall-clock rates meaningless, and the server is then no
+bottleneck either. Rounds of the four alternate within one Locust.
 """
 
 # mypy: allow-untyped-calls
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -47,7 +49,7 @@ class Round:
 
 
 def run() -> list[Row]:
-    """Measure for about forty seconds."""
+    """Measure for about fifty seconds."""
     with served("benchmarks.recorder", "serve") as url:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.recorder", "generate", url],
@@ -56,10 +58,11 @@ def run() -> list[Row]:
             check=True,
         )
     kinds = [[Round(**each) for each in kind] for kind in json.loads(done.stdout.splitlines()[-1])]
-    stock_us, client_us, both_us = (median(each.us for each in kind) for kind in kinds)
+    stock_us, client_us, both_us, http_us = (median(each.us for each in kind) for kind in kinds)
     turns = list(zip(*kinds, strict=True))
-    share = median_of([stock.us / both.us for stock, _, both in turns])
-    recorder = median_of([(both.us - client.us) / stock.us for stock, client, both in turns])
+    share = median_of([stock.us / both.us for stock, _, both, _ in turns])
+    recorder = median_of([(both.us - client.us) / stock.us for stock, client, both, _ in turns])
+    http = median_of([http.us / stock.us for stock, *_, http in turns])
     requests = sum(each.requests for kind in kinds for each in kind)
     return [
         share.row(
@@ -76,6 +79,12 @@ def run() -> list[Row]:
             "with the plugin's client alone",
             f"<= {RECORDER_BOUND:.0%}",
             most=RECORDER_BOUND,
+        ),
+        Row(
+            "HttpUser",
+            f"{http:.1f} times the CPU of FastHttpUser, both without the plugin: {http_us:.0f} us a request",
+            "",
+            None,
         ),
     ]
 
@@ -102,7 +111,7 @@ async def serve() -> None:
 def generate(url: str) -> None:
     """One Locust process that runs all rounds and prints them."""
     import gevent  # noqa: PLC0415  # Locust patches the process that imports it, which is this child alone
-    from locust import FastHttpUser, constant, task  # noqa: PLC0415
+    from locust import FastHttpUser, HttpUser, constant, task  # noqa: PLC0415
     from locust.contrib.fasthttp import FastHttpSession  # noqa: PLC0415
     from locust.env import Environment  # noqa: PLC0415
 
@@ -115,6 +124,9 @@ def generate(url: str) -> None:
         def page(self) -> None:
             self.client.get("/")
 
+    class OtherCustomer(HttpUser):
+        host = url
+
     pin(0)
     logging.disable()  # Locust warns that it uses a whole core, as it shall
     environment = Environment(user_classes=[Customer])
@@ -123,6 +135,7 @@ def generate(url: str) -> None:
     gevent.sleep(ROUND_S)  # every customer has its stock client and a connection by now
     users: list[Any] = [greenlet.args[0] for greenlet in runner.user_greenlets]
     stock = [user.client for user in users]
+    http: list[Any] = [OtherCustomer(environment).client for _ in users]
 
     from rushhour.load.plugin import counted  # noqa: PLC0415  # it installs its client
     from rushhour.load.recorder import Clock, Tally  # noqa: PLC0415
@@ -134,7 +147,7 @@ def generate(url: str) -> None:
     stock_request = FastHttpSession.request
     recorded_request = counted(stock_request, tally)
 
-    def measure(clients: list[FastHttpSession], begin: Callable[[], None], end: Callable[[], None]) -> Round:
+    def measure(clients: list[Any], begin: Callable[[], None], end: Callable[[], None]) -> Round:
         for user, client in zip(users, clients, strict=True):
             user.client = client
         gevent.sleep(SETTLE_S)  # until requests of the round before have ended
@@ -157,18 +170,17 @@ def generate(url: str) -> None:
         lambda: measure(stock, lambda: None, lambda: None),
         lambda: measure(ours, lambda: None, lambda: None),
         recorded,
+        lambda: measure(http, lambda: None, lambda: None),
     ]
     rounds: list[list[Round]] = [[] for _ in kinds]
-    with tempfile.TemporaryDirectory() as path:
-        files = FactWriter(RunDir(Path(path)))
+    with tempfile.TemporaryDirectory() as path, closing(FactWriter(RunDir(Path(path)))) as files:
         counter = Counter(runner, tally, lambda report: files.write([*report.rows, *report.samples]))
         for kind in kinds:
             kind()  # warm-up
         for number in range(ROUNDS):
             order = list(enumerate(kinds))
-            for index, kind in order[number % 3 :] + order[: number % 3]:  # in turns: a drift favours none
+            for index, kind in order[number % 4 :] + order[: number % 4]:  # in turns: a drift favours none
                 rounds[index].append(kind())
-        files.close()
     if runner.stats.total.num_failures:
         raise RuntimeError(f"{runner.stats.total.num_failures:,} requests to the static page failed")
     runner.quit()

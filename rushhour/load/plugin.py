@@ -111,7 +111,10 @@ class Shape(LoadTestShape):
 
 @events.init.add_listener
 def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
-    """Start the recorder for this process's role. An unknown run directory raises and so ends Locust."""
+    """Start the recorder for this process's role.
+
+    A run directory that is not named, or that cannot be made, raises and so ends Locust.
+    """
     gc.collect()
     gc.freeze()  # else each full collection scans every module again and delays requests
     gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_AFTER)
@@ -129,7 +132,9 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
         return
     if not os.environ.get(RUN_DIR):
         raise RuntimeError(f"set {RUN_DIR} to the directory that the recorder shall write to")
-    files = FactWriter(RunDir(Path(os.environ[RUN_DIR])))
+    run = RunDir(Path(os.environ[RUN_DIR]))
+    run.path.mkdir(parents=True, exist_ok=True)  # Locust may have been started by somebody else than rushhour
+    files = FactWriter(run)
     writer = Writer(environment, runner, files, clock, float(os.environ.get(WARM_UP_S) or 0))
     if isinstance(environment.shape_class, Shape):  # after the writer, which notes the start of the load
         environment.events.test_start.add_listener(lambda **_: environment.shape_class.begin())
