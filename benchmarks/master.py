@@ -1,10 +1,10 @@
 """What one master takes with two hundred workers, in a quarter of an hour.
 
 The master is a real Locust with the recorder. A few processes speak for the workers: each has a socket of
-its own, joins, answers, sends a heartbeat and a report each second, and Locust's statistics every three. A
-report has 40 endpoints with 5 outcomes each. In the middle one worker falls silent. What was sent is compared
-with what requests.jsonl holds. Memory is read each second, and its growth is the slope of that for ten
-minutes, once the queues of messages are as large as they get.
+its own, joins, takes five thousand customers, answers, sends a heartbeat and a report each second, and
+Locust's statistics every three. A report has 40 endpoints with 5 outcomes each. In the middle one worker
+falls silent. What was sent is compared with what requests.jsonl holds. Memory is read each second, and its
+growth is the slope of that for ten minutes, once the queues of messages are as large as they get.
 
     make bench ARGS=master            # 200 workers
     make bench ARGS=master:1000,60    # other workers, and seconds
@@ -39,7 +39,8 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load, Scenario
 
 WORKERS: Final = 200
-CUSTOMERS_EACH: Final = 20
+CUSTOMERS_EACH: Final = 5_000  # of a worker: a million of two hundred
+COME_A_SECOND: Final = 300  # to a worker
 SECONDS: Final = 910.0
 SPEAKERS: Final = 2  # processes that speak for the workers
 JOINED_S: Final = 60.0
@@ -72,6 +73,7 @@ class Measured:
     mb_per_s: float
     noticed_s: float | None  # from a worker's silence to its event
     others_lost: int  # workers that were taken for lost, but spoke
+    mb_sent_per_s: float  # of all messages of the workers
 
 
 def arguments(text: str) -> tuple[int, float]:
@@ -99,6 +101,7 @@ def run(workers: int = WORKERS, seconds: float = SECONDS) -> list[Row]:
             "0",
             found.wrong == 0,
         ),
+        Row(f"{what}: network", f"{found.mb_sent_per_s:.1f} MB/s to the master", "", None),
         Row(
             f"{what}: a silent worker",
             f"{noticed}, {found.others_lost} others taken for lost",
@@ -149,12 +152,13 @@ def measure(workers: int, seconds: float = SECONDS, settled_s: float = SETTLED_S
         process.wait(seconds + ENDS_WITHIN_S)
         sent: Counter[str] = Counter()
         silent: dict[str, float] = {}
-        reports = 0
+        reports = bytes_sent = 0
         for speaker in speakers:
             output, _ = speaker.communicate(timeout=ENDS_WITHIN_S)
             said = json.loads(output.splitlines()[-1])
             sent.update(said["sent"])
             reports += said["reports"]
+            bytes_sent += said["bytes"]
             silent |= said["silent"]
         history = load_history(run_dir)
         size_mb = run_dir.file("requests.jsonl").stat().st_size / 1e6
@@ -169,6 +173,7 @@ def measure(workers: int, seconds: float = SECONDS, settled_s: float = SETTLED_S
         sent=sent.total(),
         wrong=sum(abs(sent[key] - held[key]) for key in sent | held),
         reports=reports,
+        mb_sent_per_s=bytes_sent / seconds / 1e6,
         rows=len(history.requests),
         mb_per_s=size_mb / max(len({row.t_s for row in history.requests}), 1),
         noticed_s=noticed_s[0] if noticed_s else None,
@@ -182,7 +187,7 @@ def _scenario(workers: int, seconds: float) -> Scenario:
         users=users,
         duration=seconds,
         shape="steady",
-        spawn_rate=float(users),
+        spawn_rate=float(workers * COME_A_SECOND),
         warm_up=0.0,
         locustfile="benchmarks/subjects/busy_customers.py",
         workers=workers,

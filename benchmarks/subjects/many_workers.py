@@ -49,15 +49,19 @@ class Worker:
     identity: str
     socket: zmq.Socket[bytes]
     name: str = ""
+    customers: int = 0
     state: str = "ready"
     zero_s: float = 0.0  # the anchor, by this machine's monotonic clock
     begun: bool = False
     silent: bool = False
     done: bool = False
     next_s: dict[str, float] = field(default_factory=dict)
+    bytes_sent: int = 0
 
     def send(self, kind: str, data: Any = None) -> None:
-        self.socket.send(msgpack.dumps((kind, data, self.identity)))
+        message = msgpack.dumps((kind, data, self.identity))
+        self.bytes_sent += len(message)
+        self.socket.send(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ def main(port: int, indexes: range, silent_after_s: float, gives_up_s: float) ->
                 continue
             _send_due(worker, now_s, script)
     said = {"sent": script.sent, "reports": script.told.total(), "silent": silent}
+    said["bytes"] = sum(worker.bytes_sent for worker in by_socket.values())
     print(json.dumps(said), flush=True)
     context.destroy(linger=1000)
 
@@ -118,7 +123,8 @@ def _answer(worker: Worker, script: Script) -> None:
     elif kind == "spawn":
         worker.send("spawning")
         counts = data["user_classes_count"]
-        worker.send("spawning_complete", {"user_classes_count": counts, "user_count": sum(counts.values())})
+        worker.customers = sum(counts.values())
+        worker.send("spawning_complete", {"user_classes_count": counts, "user_count": worker.customers})
         worker.state = "running"
     elif kind == "stop":
         if worker.begun:
@@ -148,7 +154,7 @@ def _send_due(worker: Worker, now_s: float, script: Script) -> None:
         worker.send(FACTS, _facts(worker, script))
     if now_s >= due["stats"]:
         due["stats"] += STATS_S
-        worker.send("stats", script.stats)
+        worker.send("stats", script.stats | {"user_count": worker.customers})
 
 
 def _facts(worker: Worker, script: Script, *, final: bool = False) -> dict[str, Any]:
@@ -158,7 +164,7 @@ def _facts(worker: Worker, script: Script, *, final: bool = False) -> dict[str, 
     for row in rows:
         script.sent[f"{t_s} {row[1]} {row[2]}"] += row[3]
     script.told[worker.name] += 1
-    sample = [t_s, worker.name, 20, sum(row[3] for row in rows), 0, 1.0, 2.0, 0.1]
+    sample = [t_s, worker.name, worker.customers, sum(row[3] for row in rows), 0, 1.0, 2.0, 0.1]
     return {"rows": rows, "samples": [sample], "final": final, "raised": []}
 
 
@@ -185,7 +191,7 @@ def _stats() -> dict[str, Any]:
         "stats": stats.serialize_stats(),
         "stats_total": stats.total.get_stripped_report(),
     }
-    return data | {"errors": {}, "user_classes_count": {}, "user_count": 20}
+    return data | {"errors": {}, "user_classes_count": {}}
 
 
 if __name__ == "__main__":
