@@ -102,7 +102,7 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
         for problem in check_host(scenario.target.url, options.allow_host)
     ]
     machine, workers_here = this_machine(), options.workers_at is None
-    in_containers = "compose" in (options.stack, options.image and "compose")
+    in_containers = options.stack == "compose" or options.image is not None
     problems += [
         problem
         for scenario in chosen

@@ -250,6 +250,25 @@ def test_the_service_inherits_a_limit_of_open_files_that_holds_its_customers(
     assert int(done.stdout) == limit
 
 
+def test_only_workers_in_containers_have_files_of_their_own() -> None:
+    program = (
+        "import resource; from pathlib import Path\n"
+        "from rushhour.cli.common import select; from rushhour.cli.options import Options\n"
+        "from rushhour.errors import UsageError\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))\n"
+        "for stack in ('auto', 'embedded', 'compose'):\n"
+        "    options = Options(Path('scenarios.yaml'), stack, None, None, None, Path('runs'), None, 2, None)\n"
+        "    try: select(options, ['gate']); print(stack, 'none')\n"
+        "    except UsageError as error: print(stack, error)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    *others, in_containers = done.stdout.splitlines()
+    assert in_containers == "compose none"
+    for said in others if not may_raise_limits() else ():
+        assert "400 customers in a Locust process need 600 open files" in said
+
+
 def test_a_run_that_the_machine_cannot_carry_does_not_start() -> None:
     settings = ["--set", "load.users=900000000", "--set", "load.spawn_rate=900000000"]
     command = [sys.executable, "-m", "rushhour", "run", "gate", *settings]
