@@ -257,7 +257,7 @@ def test_only_workers_in_containers_have_files_of_their_own() -> None:
         "from rushhour.errors import UsageError\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))\n"
         "for stack in ('auto', 'embedded', 'compose'):\n"
-        "    options = Options(Path('scenarios.yaml'), stack, None, None, None, Path('runs'), None, 2, None)\n"
+        "    options = Options(Path('scenarios.yaml'), stack, None, None, None, Path(), None, 2, None)\n"
         "    try: select(options, ['gate']); print(stack, 'none')\n"
         "    except UsageError as error: print(stack, error)\n"
     )
