@@ -26,6 +26,7 @@ from rushhour.jobs.webui.messages import Welcome
 from rushhour.jobs.webui.session import Session
 from rushhour.judging.alarms import real_alerting
 from rushhour.load.check import check_locustfiles, locustfile_problems
+from rushhour.load.machine import processes_problems, this_machine
 from rushhour.load.master_address import parse_address
 from rushhour.load.worker import run_workers
 from rushhour.process.guard import Guard
@@ -129,6 +130,8 @@ def _worker(master: str, locustfile: Path, processes: int) -> bool:
         raise UsageError([str(error)]) from None
     if not locustfile.is_file():
         raise UsageError([f"{locustfile} does not exist"])
+    if problems := processes_problems(processes, this_machine()):
+        raise UsageError(problems)
     if problems := locustfile_problems(locustfile.resolve(), Path.cwd(), say_aside):
         raise UsageError(problems)
     with Guard() as guard:

@@ -85,6 +85,12 @@ def _of_customers(load: Load, machine: Machine) -> Iterator[str]:
     yield from _too_little_memory(everybody, customers, processes * PROCESS_MB, machine, ELSEWHERE)
 
 
+def processes_problems(workers: int, machine: Machine) -> list[str]:
+    """Return why a machine cannot start so many workers, whose customers are not known yet."""
+    fewer = "start fewer with --processes N"
+    return [*_too_little_memory(counted(workers, "worker"), 0, workers * PROCESS_MB, machine, fewer)]
+
+
 def worker_problems(customers: int, workers: int, machine: Machine) -> list[str]:
     """Return why a machine, or a container, cannot carry the workers that run on it, which are there already.
 

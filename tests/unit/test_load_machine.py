@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.load.machine import Machine, machine_problems, this_machine, worker_problems
+from rushhour.load.machine import (
+    Machine,
+    machine_problems,
+    processes_problems,
+    this_machine,
+    worker_problems,
+)
 from tests.unit import histories as h
 from tests.unit.fake_proc import fake_proc
 
@@ -119,6 +125,13 @@ def test_a_worker_holds_its_customers_against_its_own_machine(
     assert len(found) == (said is not None)
     for part in said or ():
         assert part in found[0]
+
+
+def test_a_machine_is_not_asked_for_more_workers_than_its_memory_holds() -> None:
+    assert processes_problems(8, dataclasses.replace(ROOMY, memory_mb=960)) == []
+    [problem] = processes_problems(8, dataclasses.replace(ROOMY, memory_mb=959))
+    assert "8 workers need about 960 MB, and 959 MB are available" in problem
+    assert "--processes N" in problem
 
 
 def test_every_limit_is_said_at_once() -> None:
