@@ -24,6 +24,7 @@ _ENDS = (
     "JUMP_BACKWARD",
     "JUMP_ABSOLUTE",
 )
+_SETS = ("STORE_FAST", "DELETE_FAST", "STORE_NAME", "DELETE_NAME")
 _ADDS = ("LIST_APPEND", "SET_ADD", "MAP_ADD")  # of comprehensions, and of `[*others, this]`
 # Where a coroutine is while another one that it awaits runs, or waits.
 AWAITS = ("LOAD_CONST", "SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT")
@@ -103,7 +104,7 @@ def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
 
 
 def _read_in_statement(before: Sequence[dis.Instruction]) -> set[str]:
-    """The local variables that were read since the last statement ended, or somewhat earlier."""
+    """The variables that were read since the last statement ended, or somewhat earlier."""
     read = set[str]()
     for item in reversed(before):
         read.update(_read_by(item))
@@ -114,7 +115,7 @@ def _read_in_statement(before: Sequence[dis.Instruction]) -> set[str]:
 
 @lru_cache(maxsize=_MAX_PLACES)
 def _reads_of(code: CodeType) -> tuple[frozenset[str], ...]:
-    """Of each instruction the local variables that it, or what follows it, may read as they are then."""
+    """Of each instruction the variables that it, or what follows it, may read as they are then."""
     import dis  # noqa: PLC0415  # as above
 
     items = list(dis.get_instructions(code))
@@ -137,17 +138,20 @@ def _names_in(item: dis.Instruction) -> tuple[str, ...]:
 
 
 def _read_by(item: dis.Instruction) -> tuple[str, ...]:
-    """The local variables that an instruction reads; of those that store one and load the next, the next."""
-    if item.opname.startswith("LOAD_FAST"):
+    """The variables that an instruction reads; of those that store one and load the next, the next.
+
+    A function's own, or those of a module that is run as a script.
+    """
+    if item.opname.startswith(("LOAD_FAST", "LOAD_NAME")):
         return _names_in(item)
     return _names_in(item)[1:] if item.opname == "STORE_FAST_LOAD_FAST" else ()
 
 
 def _set_by(item: dis.Instruction) -> tuple[str, ...]:
-    """The local variables that an instruction sets, or deletes, and does not read."""
+    """The variables that an instruction sets, or deletes, and does not read."""
     if item.opname == "STORE_FAST_LOAD_FAST":
         return _names_in(item)[:1]
-    return _names_in(item) if item.opname.startswith(("STORE_FAST", "DELETE_FAST")) else ()
+    return _names_in(item) if item.opname.startswith(_SETS) else ()
 
 
 @lru_cache(maxsize=_MAX_PLACES)

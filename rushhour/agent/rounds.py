@@ -366,7 +366,8 @@ def _keeps(frame: FrameType, at: int) -> bool:
         read = variables_read(frame.f_code, at)
         if not read:
             return False
-        named = named_variables_of(frame)
-        return not named or carries(*(named[name] for name in named.keys() & read), near=NOT_NEAR)
+        of_module = frame.f_code.co_name == "<module>"  # a script whose loop is in no function
+        named = frame.f_globals if of_module else named_variables_of(frame)
+        return not named or carries(*(named[name] for name in read if name in named), near=NOT_NEAR)
     except Exception:  # as above
         return True

@@ -98,6 +98,15 @@ def leaves_it_over_a_generator(items: Any, take: Take) -> None:
         take()
 
 
+def runs_as_a_script(source: str, items: Any, take: Take) -> None:
+    script = compile(source, "/srv/app/work.py", "exec")
+    exec(script, {"items": items, "take": take})  # noqa: S102  # as Python runs one
+
+
+def leaves_it_in_a_script(items: Any, take: Take) -> None:
+    runs_as_a_script("while True:\n    items.get()\n    session = take()\n    session.info\n", items, take)
+
+
 def leaves_it_in_a_generator(items: Any, take: Take) -> None:
     for session in yields_each(items, take):
         session.info["used"] = True
@@ -273,6 +282,10 @@ def keeps_each_in_a_list_that_it_makes_anew(items: Any, take: Take) -> None:
             *batch,
             (worker.next_item(), worker.take()),
         ]
+
+
+def keeps_each_in_a_script(items: Any, take: Take) -> None:
+    runs_as_a_script("batch = []\nwhile True:\n    items.get()\n    batch.append(take())\n", items, take)
 
 
 def keeps_each_in_a_comprehension(items: Any, take: Take) -> None:
@@ -508,6 +521,7 @@ LEFT = (
     leaves_it_while_it_names_its_items,
     leaves_it_over_a_generator,
     leaves_it_in_a_generator,
+    leaves_it_in_a_script,
     leaves_it_after_it_has_gathered_items,
     leaves_it_and_asks_at_the_end_of_a_round,
     leaves_it_and_asks_at_the_end_of_an_endless_round,
@@ -525,6 +539,7 @@ KEPT = (
     keeps_each_in_a_function,
     keeps_each_in_a_list_that_it_adds_to,
     keeps_each_in_a_list_that_it_makes_anew,
+    keeps_each_in_a_script,
     keeps_each_in_a_comprehension,
     keeps_each_in_a_comprehension_of_two_loops,
     keeps_each_of_a_function_in_a_comprehension,
