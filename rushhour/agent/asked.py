@@ -63,7 +63,8 @@ def awaited_by(stack: Iterable[FrameType], task: Any = None) -> list[Any]:
             name = _variable(frame)
             if name is not None:
                 thing = local_of(frame, name)
-                found += list(thing)[:MAX_FUTURES] if isinstance(thing, (set, list, tuple)) else [thing]
+                several = isinstance(thing, (set, list, tuple))
+                found += list(islice(thing, MAX_FUTURES)) if several else [thing]
         if task is not None:
             found += futures_of(task)
     except Exception:  # what changes while it is read is not seen
@@ -260,7 +261,7 @@ def futures_of(task: Any) -> list[Any]:
         if issubclass(type(task), kind):
             waited: Any = kind._fut_waiter.__get__(task) if hasattr(kind, "_fut_waiter") else None
             if type(waited).__name__ == "_GatheringFuture":
-                return list(waited._children)[:MAX_FUTURES]
+                return list(islice(waited._children, MAX_FUTURES))
             return [waited]
     return []
 

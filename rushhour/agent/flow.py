@@ -24,6 +24,8 @@ _ENDS = (
     "JUMP_BACKWARD",
     "JUMP_ABSOLUTE",
 )
+_SETS = ("STORE_FAST", "DELETE_FAST", "STORE_NAME", "DELETE_NAME")
+_ADDS = ("LIST_APPEND", "SET_ADD", "MAP_ADD")  # of comprehensions, and of `[*others, this]`
 # Where a coroutine is while another one that it awaits runs, or waits.
 AWAITS = ("LOAD_CONST", "SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT")
 
@@ -79,22 +81,41 @@ def loops_around(code: CodeType, lasti: int) -> int:
 
 
 @lru_cache(maxsize=_MAX_PLACES)
+def goes_round(code: CodeType, lasti: int) -> bool:
+    """Whether an instruction lies in a loop, but in no comprehension, which keeps what it has made."""
+    here = _offset_at(code, lasti)
+    return loops_around(code, lasti) > 0 and not any(here in loop for loop in _comprehensions_of(code))
+
+
+@lru_cache(maxsize=_MAX_PLACES)
 def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
     """Return the variables of a function that it may yet read as they are now.
 
-    Others it will set anew before, if it reads them at all. Those of inner functions are among them.
+    Others it will set anew before, if it reads them at all. Those of inner functions are among them, and
+    those that it has read in the same statement and may have at hand: `kept += [items.get()]`.
     """
     import dis  # noqa: PLC0415  # as above
 
     items, read = list(dis.get_instructions(code)), _reads_of(code)
     at = _number_at(items, lasti)
     ahead = _further(items)[at] if at >= 0 else [0]
-    return frozenset((*code.co_cellvars, *code.co_freevars)).union(*(read[other] for other in ahead))
+    at_hand = (*_read_in_statement(items[:at]), *code.co_cellvars, *code.co_freevars)
+    return frozenset(at_hand).union(*(read[other] for other in ahead))
+
+
+def _read_in_statement(before: Sequence[dis.Instruction]) -> set[str]:
+    """The variables that were read since the last statement ended, or somewhat earlier."""
+    read = set[str]()
+    for item in reversed(before):
+        read.update(_read_by(item))
+        if item.opname.startswith(("STORE_", "DELETE_", "POP_TOP", "RETURN_", "JUMP_BACKWARD")):
+            break
+    return read
 
 
 @lru_cache(maxsize=_MAX_PLACES)
 def _reads_of(code: CodeType) -> tuple[frozenset[str], ...]:
-    """Of each instruction the local variables that it, or what follows it, may read as they are then."""
+    """Of each instruction the variables that it, or what follows it, may read as they are then."""
     import dis  # noqa: PLC0415  # as above
 
     items = list(dis.get_instructions(code))
@@ -117,17 +138,20 @@ def _names_in(item: dis.Instruction) -> tuple[str, ...]:
 
 
 def _read_by(item: dis.Instruction) -> tuple[str, ...]:
-    """The local variables that an instruction reads; of those that store one and load the next, the next."""
-    if item.opname.startswith("LOAD_FAST"):
+    """The variables that an instruction reads; of those that store one and load the next, the next.
+
+    A function's own, or those of a module that is run as a script.
+    """
+    if item.opname.startswith(("LOAD_FAST", "LOAD_NAME")):
         return _names_in(item)
     return _names_in(item)[1:] if item.opname == "STORE_FAST_LOAD_FAST" else ()
 
 
 def _set_by(item: dis.Instruction) -> tuple[str, ...]:
-    """The local variables that an instruction sets, or deletes, and does not read."""
+    """The variables that an instruction sets, or deletes, and does not read."""
     if item.opname == "STORE_FAST_LOAD_FAST":
         return _names_in(item)[:1]
-    return _names_in(item) if item.opname.startswith(("STORE_FAST", "DELETE_FAST")) else ()
+    return _names_in(item) if item.opname.startswith(_SETS) else ()
 
 
 @lru_cache(maxsize=_MAX_PLACES)
@@ -137,11 +161,14 @@ def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
     It is so where that one's line comes later in the loop, or is the same and its instruction comes later:
     what `work(engine.connect(), items.get())` has taken is in use while it waits. Lines come first, for the
     condition of a loop may be compiled twice, before and after what it repeats. It is so, too, where a loop
-    ends with what it asks for its next round, as `while item: work(item); item = items.get()`.
+    ends with what it asks for its next round, as `while item: work(item); item = items.get()`. What a
+    comprehension has taken it gathers.
     """
     import dis  # noqa: PLC0415  # as above
 
     here, there = _offset_at(code, lasti), _offset_at(code, offset)
+    if any(here in loop and there in loop for loop in _comprehensions_of(code)):
+        return False
     now = next((_line_of(item) for item in dis.get_instructions(code) if item.offset == here), None)
     around = [body for _, body in _loops_of(code) if here in body and there in body]
     if now is None or not around:
@@ -229,6 +256,25 @@ def _loops_of(code: CodeType) -> list[tuple[int, frozenset[int]]]:
             bodies.append((target, {target, *_reached(before, [number], past=target)}))
             heads[target] = min(_head(items, number, target), heads.get(target, target))
     return [(heads[target], frozenset(items[number].offset for number in body)) for target, body in bodies]
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _comprehensions_of(code: CodeType) -> list[frozenset[int]]:
+    """The instructions of each loop whose rounds add to a list, set or dictionary that has no name yet.
+
+    What adds to it says how far below on the stack that is: one further for each loop of the comprehension.
+    """
+    import dis  # noqa: PLC0415  # as above
+
+    loops = dict[int, frozenset[int]]()
+    for head, body in _loops_of(code):
+        loops[head] = body | loops.get(head, frozenset())
+    found = []
+    for item in dis.get_instructions(code):
+        if item.opname in _ADDS:
+            around = sorted((body for body in loops.values() if item.offset in body), key=len)
+            found += around[: (item.arg or 1) - 1]
+    return found
 
 
 @lru_cache(maxsize=_MAX_PLACES)

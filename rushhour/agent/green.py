@@ -82,7 +82,7 @@ def in_queues(pools: Iterable[Any]) -> list[Any]:
     try:
         for pool in pools if is_used() else ():
             condition = getattr(getattr(pool, "_pool", None), "not_empty", None)
-            for lock in list(getattr(condition, "_waiters", ()))[:MAX_GREENLETS]:
+            for lock in list(islice(getattr(condition, "_waiters", ()), MAX_GREENLETS)):
                 found += woken_by(lock)
     except Exception:  # what changes while it is read is not seen
         return []
@@ -176,7 +176,7 @@ def woken_by(thing: Any) -> list[Any]:
             ahead.append((at.__self__, at.__name__ in ("switch", "throw")))
         elif type(at) in _CONTAINERS or type(at) is dict:
             members = at.values() if type(at) is dict else at
-            ahead.extend((member, woken) for member in list(members)[:MAX_MEMBERS])
+            ahead.extend((member, woken) for member in list(islice(members, MAX_MEMBERS)))
         elif _is_followed(type(at)):
             woken = type(at).__name__ in _WAITERS or type(at).__module__.startswith("eventlet.")
             ahead.extend((other, woken) for other in gc.get_referents(at))
@@ -233,7 +233,7 @@ def _flat(things: Iterable[Any]) -> Iterator[Any]:
     for thing in things:
         inner = thing.cell_contents if type(thing) is CellType and _is_filled(thing) else thing
         if type(inner) in _CONTAINERS:
-            yield from islice(list(inner), MAX_MEMBERS)
+            yield from list(islice(inner, MAX_MEMBERS))
         else:
             yield inner
 

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import task_types
-from .frames import local_of, nothing
+from .frames import attributes_of, local_of, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 MOST_OBJECTS = 300  # looked at, the nearest first
-MOST_MEMBERS = 300  # of one list, tuple, set or dictionary, plain data among them
-MOST_OF_ONE = 100  # of these, without plain data
+MOST_MEMBERS = 300  # of one object, plain data among them; of a dictionary so many values, and keys
+MOST_OF_ONE = 100  # of a list, tuple, set or dictionary, without plain data
 NEAR = 3  # steps from an argument or a result to a generator or coroutine that belongs to it
 NOT_NEAR = -1
 
@@ -42,7 +42,7 @@ _PLAIN = (
     types.CodeType,
 )
 _RUNNING = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)  # their frames may hold it
-_CONTAINERS = (list, tuple, set, frozenset, deque)
+_CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _MARKS = ("Session", "Connection", "Cursor", "Result", "Transaction", "Query")  # in names of SQLAlchemy's
 _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an engine, of a factory
 
@@ -86,14 +86,17 @@ def _is_of_sqlalchemy(kind: type) -> bool:
 def _referents(found: Any, kind: type) -> Iterable[object]:
     if kind is types.FunctionType:  # not its globals
         return [*(found.__closure__ or ()), *(found.__defaults__ or ())]
-    if kind is dict or kind in _CONTAINERS:
-        # Listed at once, for another thread may add to it. It may be the attributes of an object, of which
-        # most are numbers and texts.
-        members = list(islice(found.values() if kind is dict else found, MOST_MEMBERS))
-        return [member for member in members if type(member) not in _PLAIN][:MOST_OF_ONE]
     if _is_of_sqlalchemy(kind) or any("_sa_class_manager" in vars(base) for base in kind.__mro__):
         return ()  # an engine, a factory of sessions, a row, an object of the ORM: none of them holds it
-    return gc.get_referents(found)
+    container = next((base for base in _CONTAINERS if issubclass(kind, base)), None)
+    if container is None:
+        return islice(gc.get_referents(found), MOST_MEMBERS)
+    # Its base class's methods run none of the service's code. Listed at once, for another thread may add to
+    # it. It may be the attributes of an object, of which most are numbers and texts.
+    parts = (dict.values(found), dict.keys(found)) if container is dict else (container.__iter__(found),)
+    members = [member for part in parts for member in list(islice(part, MOST_MEMBERS))]
+    own = attributes_of(found).values() if kind is not container else ()
+    return [*own, *[member for member in members if type(member) not in _PLAIN][:MOST_OF_ONE]]
 
 
 def watch_result(found: Any, owner: Owner) -> None:

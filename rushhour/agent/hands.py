@@ -220,11 +220,11 @@ def _flat(frame: FrameType, seen: set[int]) -> Iterator[Any]:
             seen.add(id(thing))
         inner = _content(thing) if type(thing) is CellType else thing
         if type(inner) in _CONTAINERS:
-            yield from _of_items(list(inner)[:MAX_MEMBERS])
+            yield from _of_items(list(islice(inner, MAX_MEMBERS)))
         elif is_handed(type(inner)):
             yield inner
         elif inner is not itself and not issubclass(type(inner), (type, ModuleType)):
-            yield from islice(list(attributes_of(inner).values()), MAX_MEMBERS)
+            yield from list(islice(attributes_of(inner).values(), MAX_MEMBERS))
 
 
 def _of_items(items: list[Any]) -> Iterator[Any]:
@@ -232,9 +232,9 @@ def _of_items(items: list[Any]) -> Iterator[Any]:
     yield from items
     for item in items[:MAX_ITEMS]:
         if type(item) in _CONTAINERS:
-            yield from islice(list(item), MAX_MEMBERS)
+            yield from list(islice(item, MAX_MEMBERS))
         elif not is_handed(type(item)) and not issubclass(type(item), (type, ModuleType)):
-            yield from islice(list(attributes_of(item).values()), MAX_MEMBERS)
+            yield from list(islice(attributes_of(item).values(), MAX_MEMBERS))
 
 
 def _content(cell: CellType) -> Any:

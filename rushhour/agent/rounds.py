@@ -25,6 +25,7 @@ from .calls import awaited_at, called_at, iterates, methods_named
 from .coroutines import chain_of
 from .flow import (
     comes_round,
+    goes_round,
     has_left,
     is_same_call,
     loops_around,
@@ -61,6 +62,7 @@ _GETS = {
     ),
     "receive": (os.path.join("anyio", "streams", "memory.py"),),
 }
+_NEXT = frozenset(("next", "anext", "send", "asend", "__next__", "__anext__"))
 # What waits for an item of Redis, by its name in all clients.
 _POPS = frozenset(
     ("blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "xreadgroup")
@@ -213,17 +215,35 @@ class Wait(NamedTuple):
                     continue
                 line, offset = taken_at[code]
                 if is_same_call(code, at, offset):
-                    found = is_over and loops_around(code, at) > 0
+                    found = is_over and goes_round(code, at)
                 else:
                     found = comes_round(code, at, line, offset)
                     is_over = has_left(code, at, offset)
                     if not found and not is_over:
                         break
                 if found:
-                    return self.places[: number + 1]
+                    return self._up_to(number)
         except Exception:  # what changes while it is read is not seen
             return []
         return []
+
+    def _up_to(self, number: int) -> list[Place]:
+        """Return the places up to one that goes round, and of a generator up to the loop that it yields to.
+
+        What a generator yields is in the hands of whoever goes on with it, libraries between included. No
+        places where that is no loop, as `list(found())`, which keeps all.
+        """
+        first = number
+        while self.places[number][0].f_code.co_flags & GENERATOR:
+            number += 1
+            if number == len(self.places) or not _goes_on(*self.places[number]):
+                return []
+        frame, at = self.places[number]
+        if number > first and not goes_round(frame.f_code, at):
+            return []
+        begin, end = (self.stack.index(self.places[place][0]) for place in (first, number))
+        between = [(found, found.f_lasti) for found in self.stack[begin:end]]
+        return [*self.places[:first], *between, (frame, at)]
 
     def _runs_generator_of(self, codes: Iterable[CodeType]) -> bool:
         """Whether all generators in which a hold was taken are still at it: nobody else has them in hands."""
@@ -310,6 +330,14 @@ def _asks_for_an_item(code: CodeType, at: int, *, innermost: bool) -> bool:
     return (innermost and called == "get") or called in _POPS or awaited_at(code, at) in _POPS
 
 
+def _goes_on(frame: FrameType, at: int) -> bool:
+    """Whether a function asks a generator for what it yields next."""
+    code = frame.f_code
+    if code.co_flags & GENERATOR or iterates(code, at):
+        return True
+    return not _NEXT.isdisjoint((called_at(code, at), awaited_at(code, at)))
+
+
 def is_between_callbacks(frame: FrameType | None) -> bool:
     """Whether the thread of an event loop waits for events: no callback runs."""
     return frame is not None and frame.f_code.co_filename.endswith(_SELECTS)
@@ -338,7 +366,8 @@ def _keeps(frame: FrameType, at: int) -> bool:
         read = variables_read(frame.f_code, at)
         if not read:
             return False
-        named = named_variables_of(frame)
-        return not named or carries(*(named[name] for name in named.keys() & read), near=NOT_NEAR)
+        of_module = frame.f_code.co_name == "<module>"  # a script whose loop is in no function
+        named = frame.f_globals if of_module else named_variables_of(frame)
+        return not named or carries(*(named[name] for name in read if name in named), near=NOT_NEAR)
     except Exception:  # as above
         return True

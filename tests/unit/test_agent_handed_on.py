@@ -3,10 +3,11 @@
 import asyncio
 import gc
 import weakref
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from rushhour.agent.handed_on import carries, watch_result
+from rushhour.agent.handed_on import MOST_MEMBERS, _referents, carries, watch_result
 from rushhour.agent.owners import TASK, Owner, owner_finder
 
 ENGINE = create_engine("sqlite://")
@@ -31,6 +32,14 @@ class Customer(Base):
 
 class OwnSession(Session):
     """A service's own kind."""
+
+
+class OwnDictionary(OrderedDict[int, int]):
+    """It has an attribute beside its entries."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
 
 
 @contextmanager
@@ -53,6 +62,9 @@ def carriers() -> list[object]:
         partial(print, session),
         closure(session),
         {"session": session},
+        {session: "its key"},
+        defaultdict(list, {1: [session]}),
+        OwnDictionary(session),
         (1, [session]),
         SimpleNamespace(repository=SimpleNamespace(session=session)),
         scope(),
@@ -121,6 +133,34 @@ def test_a_row_and_a_large_result_do_not_hold_a_connection() -> None:
     with ENGINE.connect() as connection:
         rows = connection.execute(text("select 1")).all()
     assert not carries(rows, [{"number": n} for n in range(10_000)])
+
+
+class OwnList(list[int]):
+    """A service's own kind."""
+
+
+def cached_answers() -> object:
+    @cache
+    def answer(number: int) -> int:
+        return number
+
+    for number in range(9 * MOST_MEMBERS):
+        answer(number)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        *(kind(range(9 * MOST_MEMBERS)) for kind in (list, tuple, set, deque, OwnList, Counter)),
+        OrderedDict.fromkeys(range(9 * MOST_MEMBERS)),
+        cached_answers(),
+    ],
+    ids=lambda found: type(found).__name__,
+)
+def test_of_a_large_object_a_bounded_part_is_looked_at(found: object) -> None:
+    """An event loop waits for it at the end of a task."""
+    assert len(list(_referents(found, type(found)))) <= MOST_MEMBERS
 
 
 def test_watching_a_task_keeps_no_value_of_its_context_and_no_task_alive() -> None:

@@ -98,6 +98,26 @@ def leaves_it_over_a_generator(items: Any, take: Take) -> None:
         take()
 
 
+def runs_as_a_script(source: str, items: Any, take: Take) -> None:
+    script = compile(source, "/srv/app/work.py", "exec")
+    exec(script, {"items": items, "take": take})  # noqa: S102  # as Python runs one
+
+
+def leaves_it_in_a_script(items: Any, take: Take) -> None:
+    runs_as_a_script("while True:\n    items.get()\n    session = take()\n    session.info\n", items, take)
+
+
+def leaves_it_in_a_generator(items: Any, take: Take) -> None:
+    for session in yields_each(items, take):
+        session.info["used"] = True
+
+
+def leaves_it_after_it_has_gathered_items(items: Any, take: Take) -> None:
+    while True:
+        batch = [items.get() for _ in range(1)]
+        take().info["batch"] = batch
+
+
 def leaves_it_and_asks_at_the_end_of_a_round(items: Any, take: Take) -> None:
     item = items.get()
     while item is not None:
@@ -247,6 +267,86 @@ def keeps_each_in_a_function(items: Any, take: Take) -> None:
     while True:
         items.get()
         uses.append(using(take()))
+
+
+def keeps_each_in_a_list_that_it_adds_to(items: Any, take: Take) -> None:
+    batch: list[tuple[int, Session]] = []
+    while True:
+        batch += [(items.get(), take())]
+
+
+def keeps_each_in_a_list_that_it_makes_anew(items: Any, take: Take) -> None:
+    worker, batch = Worker(items, take), list[tuple[int, Session]]()
+    while True:
+        batch = [
+            *batch,
+            (worker.next_item(), worker.take()),
+        ]
+
+
+def keeps_each_in_a_script(items: Any, take: Take) -> None:
+    runs_as_a_script("batch = []\nwhile True:\n    items.get()\n    batch.append(take())\n", items, take)
+
+
+def keeps_each_in_a_comprehension(items: Any, take: Take) -> None:
+    _ = [take() for _ in iter(items.get, None)]
+
+
+def keeps_each_in_a_comprehension_of_two_loops(items: Any, take: Take) -> None:
+    _ = {number: (item, take()) for number in count() for item in [items.get()]}
+
+
+def keeps_each_of_a_function_in_a_comprehension(items: Any, take: Take) -> None:
+    def next_one() -> Session:
+        items.get()
+        return take()
+
+    _ = [next_one() for _ in count()]
+
+
+def keeps_each_of_a_generator_in_a_list(items: Any, take: Take) -> None:
+    _ = list(take() for _ in iter(items.get, None))  # noqa: C400  # no comprehension
+
+
+def keeps_each_of_a_generator_in_a_comprehension(items: Any, take: Take) -> None:
+    _ = [session for session in (take() for _ in iter(items.get, None)) if session]
+
+
+def yields_each(items: Any, take: Take) -> Iterator[Session]:
+    while True:
+        items.get()
+        yield take()
+
+
+def keeps_each_of_a_generator_in_a_variable(items: Any, take: Take) -> None:
+    batch = []
+    for session in yields_each(items, take):
+        batch.append(session)  # noqa: PERF402  # as services do
+
+
+def keeps_each_of_a_generator_that_it_asks(items: Any, take: Take) -> None:
+    batch, sessions = [], yields_each(items, take)
+    while True:
+        batch.append(next(sessions))
+
+
+def keeps_each_of_a_generator_of_a_generator(items: Any, take: Take) -> None:
+    def again() -> Iterator[Session]:
+        yield from yields_each(items, take)
+
+    batch = []
+    for session in again():
+        batch.append(session)  # noqa: PERF402  # as services do
+
+
+def keeps_each_of_a_generator_in_one_of_a_library(items: Any, take: Take) -> None:
+    chunked = compiled(
+        "def chunked(items):\n    chunk = []\n    for item in items:\n        chunk.append(item)\n"
+        "        if len(chunk) == 9:\n            yield chunk\n            chunk = []\n",
+        *("/srv/venv/lib/python3.11/site-packages/more.py", "chunked"),
+    )
+    for chunk in chunked(yields_each(items, take)):
+        chunk.clear()
 
 
 def keeps_it_in_a_global_variable(items: Any, take: Take) -> None:
@@ -420,6 +520,9 @@ LEFT = (
     leaves_it_further_in,
     leaves_it_while_it_names_its_items,
     leaves_it_over_a_generator,
+    leaves_it_in_a_generator,
+    leaves_it_in_a_script,
+    leaves_it_after_it_has_gathered_items,
     leaves_it_and_asks_at_the_end_of_a_round,
     leaves_it_and_asks_at_the_end_of_an_endless_round,
     leaves_it_and_asks_at_the_end_of_a_line,
@@ -434,6 +537,18 @@ KEPT = (
     keeps_each_in_an_object_with_much_else,
     keeps_each_in_a_method,
     keeps_each_in_a_function,
+    keeps_each_in_a_list_that_it_adds_to,
+    keeps_each_in_a_list_that_it_makes_anew,
+    keeps_each_in_a_script,
+    keeps_each_in_a_comprehension,
+    keeps_each_in_a_comprehension_of_two_loops,
+    keeps_each_of_a_function_in_a_comprehension,
+    keeps_each_of_a_generator_in_a_list,
+    keeps_each_of_a_generator_in_a_comprehension,
+    keeps_each_of_a_generator_in_a_variable,
+    keeps_each_of_a_generator_that_it_asks,
+    keeps_each_of_a_generator_of_a_generator,
+    keeps_each_of_a_generator_in_one_of_a_library,
     keeps_it_in_a_global_variable,
     keeps_it_in_a_block_around_its_loop,
     keeps_it_in_a_generator,
@@ -549,6 +664,36 @@ async def task_hands_on_the_generator_that_has_it(items: asyncio.Queue[int], tak
         generator = scope()
         await anext(generator)
         others.put_nowait(generator)
+
+
+async def stream_of(items: asyncio.Queue[int]) -> AsyncIterator[int]:
+    while True:
+        yield await items.get()
+
+
+async def task_leaves_it_in_a_generator(items: asyncio.Queue[int], take: Take) -> None:
+    async def rounds() -> AsyncIterator[int]:
+        while True:
+            item = await items.get()
+            take().info["item"] = item
+            yield item
+
+    async for _ in rounds():
+        pass
+
+
+async def task_keeps_each_in_a_comprehension(items: asyncio.Queue[int], take: Take) -> None:
+    _ = [take() async for _ in stream_of(items)]
+
+
+async def task_keeps_each_of_a_generator(items: asyncio.Queue[int], take: Take) -> None:
+    async def sessions() -> AsyncIterator[Session]:
+        async for _ in stream_of(items):
+            yield take()
+
+    batch, asked = [], sessions()
+    while True:
+        batch.append(await anext(asked))
 
 
 async def task_keeps_it(items: asyncio.Queue[int], take: Take) -> None:
@@ -930,7 +1075,10 @@ def test_one_that_the_second_round_uses_was_not_left_out() -> None:
         (task_leaves_what_a_stream_of_anyio_gave_it, OWNER_IDLE),
         (task_leaves_what_it_popped_from_redis, OWNER_IDLE),
         (task_waits_for_an_answer_of_a_library, None),
+        (task_leaves_it_in_a_generator, OWNER_IDLE),
         (task_hands_on_the_generator_that_has_it, None),
+        (task_keeps_each_in_a_comprehension, None),
+        (task_keeps_each_of_a_generator, None),
         (task_keeps_it, None),
         (task_is_at_work, None),
     ],
