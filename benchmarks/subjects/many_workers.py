@@ -22,7 +22,7 @@ import zmq
 from locust import __version__
 from locust.stats import RequestStats
 
-from rushhour.load.messages import FACTS, HELLO, JOIN, Report, pack
+from rushhour.load.messages import FACTS, FIT, HELLO, JOIN, Report, pack
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import PAST_S
 from rushhour.rundir.facts import Outcome
@@ -120,6 +120,7 @@ def _answer(worker: Worker, script: Script) -> None:
         worker.send(HELLO)
     elif kind == JOIN:
         worker.zero_s = time.monotonic() - data["now_s"]
+        worker.send(FIT)
     elif kind == "spawn":
         worker.send("spawning")
         counts = data["user_classes_count"]

@@ -15,7 +15,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from rushhour.load.machine import SPARE_FILES, raise_open_files, this_machine, worker_problems
-from rushhour.load.messages import HELLO, JOIN, UNFIT, Join
+from rushhour.load.messages import FIT, HELLO, JOIN, UNFIT, Join
 from rushhour.load.names import ANCHOR_WALL_S
 from rushhour.load.recorder import Clock, Tally
 
@@ -70,6 +70,7 @@ def accept(worker: WorkerRunner, tally: Tally) -> None:
         else:
             raise_open_files(join.customers + SPARE_FILES)
             tally.restart(Clock(time.monotonic() - join.now_s))
+            worker.send_message(FIT)
 
     def on_start(**_: Any) -> None:
         if not joined and not forked:

@@ -9,6 +9,7 @@ from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 FACTS: Final = "rushhour_facts"  # the messages' types: worker to master
 HELLO: Final = "rushhour_hello"  # worker to master: the worker listens from now on
 JOIN: Final = "rushhour_join"  # the master's answer
+FIT: Final = "rushhour_fit"  # the worker's reply: it takes part
 UNFIT: Final = "rushhour_unfit"  # the worker's reply if it cannot take part
 
 

@@ -14,7 +14,7 @@ from locust.runners import STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner
 
 from rushhour.load.joining import invite
 from rushhour.load.merging import MERGED_FROM, MergedRows
-from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
+from rushhour.load.messages import FACTS, FIT, HELLO, UNFIT, Lost, Report, run_problem, unpack
 from rushhour.load.old_seconds import KEPT_S, forget_old_seconds
 from rushhour.load.recorder import Clock
 from rushhour.load.recording import HURRY_S
@@ -56,7 +56,7 @@ class Writer:
         self._begun = self._ended = self._completed = self._quitting = False
         self._faults: list[str] = []
         self._workers: dict[str, str] = {}  # Locust's id of a worker -> its name in the facts
-        self._joined: set[str] = set()  # workers that were invited
+        self._joined: set[str] = set()  # workers that were invited and take part
         self._users: dict[str, int] = {}  # worker -> customers, as last reported
         self._lost: dict[str, Lost] = {}
         self._final: set[str] = set()
@@ -74,6 +74,7 @@ class Writer:
             events.worker_connect.add_listener(self._on_worker_connect)
             runner.register_message(FACTS, self._on_message)
             runner.register_message(HELLO, self._on_hello)
+            runner.register_message(FIT, self._on_fit)
             runner.register_message(UNFIT, self._on_unfit)
 
     def _hurry(self) -> None:
@@ -136,6 +137,8 @@ class Writer:
     def _on_test_start(self, **_: Any) -> None:
         if isinstance(self._runner, MasterRunner):
             self._await_joining(self._runner)  # Locust counts a worker as ready before it can listen
+        if self._quitting:
+            return  # a worker cannot take part
         self._begun, self._ended, self._completed = True, False, False
         self._final.clear()
         self._event(f.LOAD_STARTED)
@@ -158,9 +161,12 @@ class Writer:
         def strangers() -> set[str]:
             return {client.id for client in master.clients.ready} - self._joined
 
-        if not came_true(lambda: not strangers(), JOINED_S):
+        if came_true(lambda: not self._quitting and not strangers(), JOINED_S):
+            return
+        if not self._quitting:
             names = ", ".join(sorted(self._workers.get(worker, worker) for worker in strangers()))
             self._refuse(f"waited {JOINED_S:g} s for {names} to join: was it started by `rushhour worker`?")
+        gevent.sleep(HURRY_S)  # this process ends now; to go on would bring customers to the other workers
 
     def _end_warm_up(self) -> None:
         if not self._ended:
@@ -202,7 +208,9 @@ class Writer:
     def _on_hello(self, msg: Any, **_: Any) -> None:
         if isinstance(self._runner, MasterRunner):
             invite(self._runner, self._clock, msg.node_id)
-            self._joined.add(msg.node_id)
+
+    def _on_fit(self, msg: Any, **_: Any) -> None:
+        self._joined.add(msg.node_id)
 
     def _on_unfit(self, msg: Any, **_: Any) -> None:
         self._refuse(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")

@@ -177,12 +177,14 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(ended: Callable[[
     assert run.code == 3, run.said
     assert "differs from the master's" in faults(run.history)
     assert "differs from the master's" in run.said
+    assert not run.served, "customers came before all workers had joined"
 
 
 def test_a_worker_without_rushhour_ends_the_run_with_its_reason(ended: Callable[[str], Ended]) -> None:
     run = ended("without rushhour")
     assert run.code == 3, run.said
     assert "for worker-0 to join: was it started by `rushhour worker`?" in faults(run.history)
+    assert not run.served
 
 
 def test_a_worker_whose_machine_cannot_carry_its_customers_says_so_before_any_comes(
