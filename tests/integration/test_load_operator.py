@@ -87,5 +87,5 @@ def test_the_operators_example_records_its_load(tmp_path: Path) -> None:
         history = load_history(run)
     assert has_ended(run)
     assert max(sample.users for sample in history.generator) == 10
-    assert recorded(history) == server.counts
+    assert recorded(history) == server.counts, "requests in flight at the end were lost"
     assert {row.worker for row in history.requests} == {"worker-0", "worker-1"}
