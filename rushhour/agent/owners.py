@@ -8,14 +8,13 @@ tasks are known by weak references.
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 import time
 import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .call_sites import AGENT
+from .call_sites import AGENT, is_of
 from .coroutines import task_types
 from .frames import local_of, nothing
 from .handed_on import returned_nothing, watch_result
@@ -32,7 +31,7 @@ CALLBACKS, TIMERS = "callbacks", "timers"
 
 # Their tasks call the application, and return nothing to anybody who would go on with a connection. So do the
 # agent's own coroutines, which stand around those of a server.
-_SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
+_SERVERS = ("uvicorn", "hypercorn", "daphne", "sanic")
 _ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's: whoever awaits it is the owner
 _EVENTLETS_HUB = "eventlet.hubs.asyncio"  # one task of asyncio's switches to all greenlets
 _monotonic, _get_ident = time.monotonic, _thread.get_ident  # bound before anything can patch them
@@ -223,7 +222,7 @@ def _forget(ref: _Ref) -> None:
 
 @cache
 def _is_of_a_server(file: str) -> bool:
-    return file.startswith(AGENT) or any(mark in file for mark in _SERVERS)
+    return file.startswith(AGENT) or any(is_of(name, file) for name in _SERVERS)
 
 
 def has_ended(owner: Owner, now: float) -> bool:
