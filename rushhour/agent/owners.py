@@ -93,8 +93,11 @@ def task_getters(asyncio: Any) -> tuple[Any, Any]:
     return current, getattr(asyncio.tasks, "_py_current_task", current)
 
 
-def owner_finder() -> Callable[[], Owner]:
-    """Return a function that returns the current owner; it is called at every check-out."""
+def owner_finder(left_out: Callable[[Owner], bool] = lambda _: True) -> Callable[[], Owner]:
+    """Return a function that returns the current owner; it is called at every check-out.
+
+    `left_out`: whether an owner has a connection out.
+    """
     local = _Local()
     known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
     modules = sys.modules
@@ -165,7 +168,7 @@ def owner_finder() -> Callable[[], Owner]:
         owner = known.get(id(found))
         if owner is not None and owner.ref() is found:
             return owner
-        return _remember(known, found, kind) or of_thread()
+        return _remember(known, found, kind, left_out) or of_thread()
 
     return current
 
@@ -191,7 +194,9 @@ def _in_a_timer() -> bool:
     return frame is not None and type(local_of(frame, "self")).__name__ == "TimerHandle"
 
 
-def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner | None:
+def _remember(
+    known: dict[int, Owner], found: Any, kind: str, left_out: Callable[[Owner], bool]
+) -> Owner | None:
     """A new owner for a greenlet or task, until that is gone; None where nothing can refer to it weakly."""
     owner = Owner(kind, _get_ident())
     try:
@@ -205,7 +210,7 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner | None:
         except Exception:  # it has none
             owner.file = None
     if owner.file is None or not _is_of_a_server(owner.file):
-        watch_result(found, owner)
+        watch_result(found, owner, left_out)
     known[ref.key] = owner
     return owner
 
