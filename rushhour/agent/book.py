@@ -269,7 +269,8 @@ class Book:
         self.routes: tuple[str, ...] = ()  # of the web framework: "GET /customers/<int:customer_id>"
         self.creations: dict[tuple[str, int, str], CreationSite] = {}  # line -> engines created there
         self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
-        self.owner_of = owner_finder()  # the owner of what runs here; one finder, so that each has one owner
+        # The owner of what runs here; one finder, so that each has one owner.
+        self.owner_of = owner_finder(self.has_out)
         self.forked = 0.0  # when this process was forked; 0: it has no parent that was watched
         self.serving: set[int] = set()  # threads in which an event loop serves requests
         self._pool_ids = itertools.count(1)
@@ -284,6 +285,10 @@ class Book:
         if kept is made:
             self.pools.append(made)
         return kept
+
+    def has_out(self, owner: Owner) -> bool:
+        """Whether an owner took a connection that is still out."""
+        return any(hold.owner is owner for hold in self.live.copy())
 
     def held_by(self, request: Request | None, owner: Owner, pool: PoolState) -> tuple[int, int]:
         """Return how many connections a request, or else an owner, holds: of this pool, of others.

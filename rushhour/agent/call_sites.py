@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from types import CodeType
 
 # What a source file is. Tested by identity in the hot path.
@@ -90,6 +91,15 @@ class Classifier:
         if not os.path.isabs(filename) and not os.path.isfile(path):
             return LIBRARY  # compiled elsewhere, as modules of Cython are
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
+
+
+@lru_cache(maxsize=10_000)
+def is_of(package: str, file: str) -> bool:
+    """Whether a file is a library's, and not in a folder of that name that a service has for its own code."""
+    if any(f"{mark}{package}{os.sep}" in file for mark in _INSTALLED):
+        return True
+    found = getattr(sys.modules.get(package), "__file__", None)  # it may lie elsewhere
+    return found is not None and file.startswith(os.path.dirname(os.path.abspath(found)) + os.sep)
 
 
 def from_package(file: str) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
+
+from .call_sites import is_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -15,7 +16,6 @@ MAX_STACK = 200
 GENERATOR = 0x20 | 0x200  # inspect.CO_GENERATOR, CO_ASYNC_GENERATOR
 COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 _IN_C = (GetSetDescriptorType, MemberDescriptorType)
-_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _OWN_VIEW = frozenset({"locals", "vars", "dir", "eval", "exec"})
 _OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: of a function; `f_locals` of a module or a class is its own
 
@@ -67,7 +67,7 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
 
 def callers_of_sqlalchemy(stack: list[FrameType]) -> list[FrameType]:
     """Return what of a stack called SQLAlchemy: further in lie the pool's own queue and locks."""
-    inside = [number for number, frame in enumerate(stack) if _SQLALCHEMY in frame.f_code.co_filename]
+    inside = [number for number, frame in enumerate(stack) if is_of("sqlalchemy", frame.f_code.co_filename)]
     return stack[inside[-1] + 1 :] if inside else stack
 
 

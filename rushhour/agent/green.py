@@ -20,6 +20,7 @@ from itertools import islice
 from types import BuiltinFunctionType, CellType, FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from .call_sites import is_of
 from .calls import ITERATES, called_at, has_arguments, receiver_of
 from .frames import callers_of_sqlalchemy, local_of, stack_of, variables_of
 from .hands import ended_by
@@ -249,7 +250,7 @@ def _waits_in(greenlet: Any) -> Any:
     """Return the code of the innermost function of a greenlet that is not a library's wait."""
     for frame in stack_of(suspended_at(greenlet)):
         file = frame.f_code.co_filename
-        if not file.endswith(_WAITING) and not any(f"{os.sep}{name}{os.sep}" in file for name in _LIBRARIES):
+        if not file.endswith(_WAITING) and not any(is_of(name, file) for name in _LIBRARIES):
             return frame.f_code
     return None
 
@@ -258,7 +259,7 @@ def _gives_up(greenlet: Any) -> bool:
     """Return whether a greenlet waits with a time-out, or may do so: in C only the call is seen."""
     for number, frame in enumerate(stack_of(suspended_at(greenlet))):
         file = frame.f_code.co_filename
-        if not file.endswith(_WAITING) and not any(f"{os.sep}{name}{os.sep}" in file for name in _LIBRARIES):
+        if not file.endswith(_WAITING) and not any(is_of(name, file) for name in _LIBRARIES):
             return number == 0 and has_arguments(frame)
         if local_of(frame, "timeout") is not None:
             return True

@@ -11,6 +11,7 @@ import types
 import weakref
 from collections import deque
 from contextvars import Context
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -99,22 +100,24 @@ def _referents(found: Any, kind: type) -> Iterable[object]:
     return [*own, *[member for member in members if type(member) not in _PLAIN][:MOST_OF_ONE]]
 
 
-def watch_result(found: Any, owner: Owner) -> None:
+def watch_result(found: Any, owner: Owner, left_out: Callable[[Owner], bool]) -> None:
     """See at the end of a task or greenlet whether what it returns carries; until it was seen, it may.
 
     So may the object whose method a task ran: `asyncio.wait_for(unit.start(), 3)` leaves a session in `unit`.
+    `left_out`: whether an owner has a connection out, without which there is nothing to look for.
     """
+    seen_in = partial(_seen_in, owner, left_out)
     owner.result_carries = True
     try:
         if hasattr(found, "add_done_callback"):
             itself = _object_of(found)
             # A context of its own: a copy of this one would keep its values. Not result() nor exception():
             # who asks for these is taken to have seen the error.
-            found.add_done_callback(_seen_in(owner, lambda task: task._result, itself), context=Context())
+            found.add_done_callback(seen_in(lambda task: task._result, itself), context=Context())
         elif hasattr(found, "rawlink"):  # gevent's
-            found.rawlink(_seen_in(owner, lambda greenlet: greenlet.value))
+            found.rawlink(seen_in(lambda greenlet: greenlet.value))
         elif hasattr(found, "link"):  # eventlet's
-            found.link(_seen_in(owner, lambda thread: thread._exit_event._result))
+            found.link(seen_in(lambda thread: thread._exit_event._result))
         else:
             owner.result_carries = False  # a bare greenlet: nobody waits for its result
     except Exception:  # a class of the service's own: its result is not seen
@@ -141,13 +144,18 @@ def _object_of(task: Any) -> Callable[[], object]:
 
 
 def _seen_in(
-    owner: Owner, result_of: Callable[[Any], object], itself: Callable[[], object] = nothing
+    owner: Owner,
+    left_out: Callable[[Owner], bool],
+    result_of: Callable[[Any], object],
+    itself: Callable[[], object] = nothing,
 ) -> Callable[[Any], None]:
     """`itself`: the object whose method ran. A worker's has all its jobs' coroutines: they do not count."""
 
     def ended(found: Any) -> None:
         try:
-            owner.result_carries = carries(result_of(found)) or carries(itself(), near=NOT_NEAR)
+            owner.result_carries = left_out(owner) and (
+                carries(result_of(found)) or carries(itself(), near=NOT_NEAR)
+            )
         except Exception:  # as above
             owner.result_carries = True
 

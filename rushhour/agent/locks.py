@@ -14,6 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from .call_sites import is_of
 from .calls import ENTERS, called_at
 from .frames import attributes_of, local_of, variables_of
 
@@ -26,7 +27,6 @@ _OTHER_WAITS = frozenset({"wait", "join", "_wait_for_tstate_lock"})
 # Every wait goes through these files, whatever it is for.
 _WAITING = ("threading.py", "contextlib.py", os.path.join("logging", "__init__.py"))
 _WAITING_IN = tuple(f"{os.sep}{name}{os.sep}" for name in ("asyncio", "gevent", "eventlet", "anyio"))
-_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"  # it has an `asyncio` of its own
 _TRIES = frozenset({"acquire", "_acquire", "do_acquire", "blocking_acquire", *_ACQUIRES})
 _LOCK_WORDS = frozenset(
     {"lock", "locked", "rlock", "flock", "filelock", "redlock", "mutex", "semaphore", "exclusive"}
@@ -72,7 +72,7 @@ class LockPlaces:
         """Return the functions that wait for a lock whose class is called one; empty if none does."""
         for number, frame in enumerate(frames[:_MAX_TRYING]):
             code = frame.f_code
-            if _SQLALCHEMY in code.co_filename:
+            if is_of("sqlalchemy", code.co_filename):
                 break
             if self._is_waiting(code.co_filename):
                 continue  # all waits go through the locks of these
@@ -89,18 +89,18 @@ class LockPlaces:
 
     def may_be_tried(self, frames: list[FrameType]) -> bool:
         """Return whether a function sleeps whose name speaks of a lock: one here, or elsewhere."""
-        codes = [frame.f_code for frame in frames[:_SLEEPING] if _SQLALCHEMY not in frame.f_code.co_filename]
         return sleeps(frames) and any(
             not _is_method(code)
+            and not is_of("sqlalchemy", code.co_filename)
             and not self._is_waiting(code.co_filename)
             and not _LOCK_WORDS.isdisjoint(_words(code.co_name))
-            for code in codes
+            for code in (frame.f_code for frame in frames[:_SLEEPING])
         )
 
     def _is_waiting(self, file: str) -> bool:
         known = self._waits.get(file)
         if known is None:
-            inside = any(mark in file for mark in _WAITING_IN) and _SQLALCHEMY not in file
+            inside = any(mark in file for mark in _WAITING_IN) and not is_of("sqlalchemy", file)
             known = self._waits[file] = inside or file.endswith(_WAITING)
         return known
 

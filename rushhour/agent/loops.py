@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .book import monotonic
-from .call_sites import FRAMEWORK, Classifier, Site
+from .call_sites import FRAMEWORK, Classifier, Site, is_of
 from .cpu_shares import MAIN_THREAD, CpuShare
 from .frames import COROUTINE
 from .green import replaces_threads
@@ -37,7 +37,7 @@ MAX_LOOPS = 4
 _MAX_FRAMES = 400
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 _LOOP_FILES = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
-_HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}", f"{os.sep}uvloop{os.sep}")
+_HUBS = ("gevent", "eventlet", "uvloop")
 _GREEN_SERVERS = (os.path.join("gevent", "pywsgi.py"), os.path.join("eventlet", "wsgi.py"))
 _HANDLES = os.path.join("asyncio", "events.py")
 _OUTERMOST = frozenset({"<module>", "_bootstrap", "_run_module_as_main"})  # functions in which threads begin
@@ -221,7 +221,7 @@ def _stack(frame: FrameType | None) -> list[FrameType]:
 
 def _waits_for_events(stack: list[FrameType]) -> bool:
     file = stack[0].f_code.co_filename
-    return file.endswith(_SELECTS) or any(mark in file for mark in _HUBS)
+    return file.endswith(_SELECTS) or any(is_of(name, file) for name in _HUBS)
 
 
 def _in_callback(stack: list[FrameType]) -> bool:

@@ -8,14 +8,13 @@ tasks are known by weak references.
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 import time
 import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .call_sites import AGENT
+from .call_sites import AGENT, is_of
 from .coroutines import task_types
 from .frames import local_of, nothing
 from .handed_on import returned_nothing, watch_result
@@ -32,7 +31,7 @@ CALLBACKS, TIMERS = "callbacks", "timers"
 
 # Their tasks call the application, and return nothing to anybody who would go on with a connection. So do the
 # agent's own coroutines, which stand around those of a server.
-_SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
+_SERVERS = ("uvicorn", "hypercorn", "daphne", "sanic")
 _ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's: whoever awaits it is the owner
 _EVENTLETS_HUB = "eventlet.hubs.asyncio"  # one task of asyncio's switches to all greenlets
 _monotonic, _get_ident = time.monotonic, _thread.get_ident  # bound before anything can patch them
@@ -94,8 +93,11 @@ def task_getters(asyncio: Any) -> tuple[Any, Any]:
     return current, getattr(asyncio.tasks, "_py_current_task", current)
 
 
-def owner_finder() -> Callable[[], Owner]:
-    """Return a function that returns the current owner; it is called at every check-out."""
+def owner_finder(left_out: Callable[[Owner], bool] = lambda _: True) -> Callable[[], Owner]:
+    """Return a function that returns the current owner; it is called at every check-out.
+
+    `left_out`: whether an owner has a connection out.
+    """
     local = _Local()
     known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
     modules = sys.modules
@@ -166,7 +168,7 @@ def owner_finder() -> Callable[[], Owner]:
         owner = known.get(id(found))
         if owner is not None and owner.ref() is found:
             return owner
-        return _remember(known, found, kind) or of_thread()
+        return _remember(known, found, kind, left_out) or of_thread()
 
     return current
 
@@ -192,7 +194,9 @@ def _in_a_timer() -> bool:
     return frame is not None and type(local_of(frame, "self")).__name__ == "TimerHandle"
 
 
-def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner | None:
+def _remember(
+    known: dict[int, Owner], found: Any, kind: str, left_out: Callable[[Owner], bool]
+) -> Owner | None:
     """A new owner for a greenlet or task, until that is gone; None where nothing can refer to it weakly."""
     owner = Owner(kind, _get_ident())
     try:
@@ -206,7 +210,7 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner | None:
         except Exception:  # it has none
             owner.file = None
     if owner.file is None or not _is_of_a_server(owner.file):
-        watch_result(found, owner)
+        watch_result(found, owner, left_out)
     known[ref.key] = owner
     return owner
 
@@ -223,7 +227,7 @@ def _forget(ref: _Ref) -> None:
 
 @cache
 def _is_of_a_server(file: str) -> bool:
-    return file.startswith(AGENT) or any(mark in file for mark in _SERVERS)
+    return file.startswith(AGENT) or any(is_of(name, file) for name in _SERVERS)
 
 
 def has_ended(owner: Owner, now: float) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from .book import GC, is_in_a_generator
-from .call_sites import APPLICATION, LIBRARY
+from .call_sites import APPLICATION, LIBRARY, is_of
 from .calls import awaited_at, called_at, iterates, methods_named
 from .coroutines import chain_of
 from .flow import (
@@ -51,7 +51,6 @@ MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has i
 _MAX_FRAMES = 40  # further in than the service's own
 _ENDS = frozenset({"commit", "rollback", "close", "remove"})
 _ENDS_BY_NAME = _ENDS - {"close"}  # of whatever has such a method; files and answers have that one
-_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 # Where one waits for an item: a function, and the ends of files.
 _GETS = {
     "get": (
@@ -304,7 +303,7 @@ def wait_for_items(stack: list[FrameType], classifier: Classifier) -> Wait:
         code = frame.f_code
         file = code.co_filename
         kind = classifier.kind(file)
-        if _SQLALCHEMY in file:
+        if is_of("sqlalchemy", file):
             break  # it waits in a pool's queue for a connection
         if kind == APPLICATION:
             at = frame.f_lasti  # read once: a thread may go on

@@ -38,7 +38,8 @@ ASGI = {
 # Of the wrapper around the application: (scope, receive, send, ...).
 WRAPPED = {"hypercorn.app_wrappers": ("ASGIWrapper", "__call__")}
 MODULES = (*WSGI, *ASGI, *WRAPPED)
-_SERVED = ("http", "websocket")
+_WEBSOCKET = "websocket"
+_SERVED = ("http", _WEBSOCKET)
 IN_ONE_THREAD = ("gevent.pywsgi", "eventlet.wsgi")  # in which one loop serves all
 _ASGI_ARGUMENTS = 3  # scope, receive, send
 STARLETTE = "starlette.applications"  # its own patch watches what is sent
@@ -130,6 +131,7 @@ class ServerPatch(Patches):
                 await original(wrapper, scope, receive, send, *rest)
                 return
             request = Request(SERVERS, None)
+            request.returned = scope["type"] == _WEBSOCKET  # whoever waits here waits for a visitor
             current_request.set(request)
             try:
                 request.task = running_task()

@@ -13,7 +13,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from .call_sites import APPLICATION, Classifier, Site
+from .call_sites import APPLICATION, Classifier, Site, is_of
 from .calls import called_at, receiver_of
 from .frames import attributes_of, local_of
 from .loop_servers import FILES, WRITERS, response_has_begun, writes_to_a_client
@@ -49,7 +49,6 @@ _PLAIN, _APP, _QUEUE_FILE, _POOL_FILE, _SQL, _CURSOR, _ADAPTER, _AGENT, _DRIVER,
 _LOOP_SERVER, _WRITER = 11, 12
 _RESPONDING = (_SERVER, _LOOP_SERVER)
 
-_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _SQLALCHEMYS = {
     _QUEUE_FILE: (os.path.join("sqlalchemy", "util", "queue.py"),),
     _POOL_FILE: (
@@ -60,7 +59,7 @@ _SQLALCHEMYS = {
         os.path.join("sqlalchemy", "dialects") + os.sep,
         os.path.join("sqlalchemy", "connectors") + os.sep,
     ),
-    _SQL: (_SQLALCHEMY,),
+    _SQL: (),  # all others
 }
 _GIVING_BACK = frozenset({"_reset", "_finalize_fairy", "_checkin", "close", "checkin", "_return_conn"})
 _CONNECT = os.path.join(os.path.dirname(__file__), "sqlalchemy_pools.py")  # its `connect` knows which pool
@@ -170,7 +169,7 @@ class Reader:
         return any(self._mark(file) in (_SERVER, _HANDS_ON) for file in files)
 
     def _mark(self, file: str) -> int:
-        if _SQLALCHEMY in file:
+        if is_of("sqlalchemy", file):
             return next(
                 (mark for mark, ends in _SQLALCHEMYS.items() if any(end in file for end in ends)), _SQL
             )

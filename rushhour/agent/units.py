@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .book import is_in_a_generator, of_earlier_item
-from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
+from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier, is_of
 from .coroutines import chain_of
 from .frames import Uninterrupted
 from .owners import TASK, frame_of, has_ended
@@ -70,7 +70,7 @@ _WAITING = (
     "multiprocessing/connection.py",
     "multiprocessing/synchronize.py",
 )
-_HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}")
+_HUBS = ("gevent", "eventlet")
 _MAX_FRAMES = 40
 _MAX_WAITING = 4  # frames in which a task waits for its client
 
@@ -212,7 +212,7 @@ class Units:
                 break
             only_waits = only_waits and (
                 file.endswith(_WAITING)
-                or any(mark in file for mark in _HUBS)
+                or any(is_of(name, file) for name in _HUBS)
                 or code.co_name == "sleep"
                 or file.startswith(AGENT)  # between a pool's worker and its queue
             )

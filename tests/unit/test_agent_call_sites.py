@@ -1,15 +1,17 @@
 """From frames to the application's call site; frames come from code compiled under made-up file names."""
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy.util import greenlet_spawn
 
-from rushhour.agent.call_sites import APPLICATION, Classifier, Stack
+from rushhour.agent.call_sites import APPLICATION, Classifier, Stack, is_of
 from rushhour.agent.call_sites import LIBRARY as LIBRARY_FILE
 from rushhour.agent.stacks import MAX_DEPTHS, MAX_FRAMES, StackFinder
 
@@ -223,3 +225,25 @@ def test_a_relative_file_is_the_applications_only_where_it_is(
     assert classifier.kind("aiohttp/_websocket/reader_py.py") == LIBRARY_FILE
     monkeypatch.chdir("/")
     assert classifier.kind("shop/db.py") == APPLICATION
+
+
+@pytest.mark.parametrize(
+    ("file", "is_it"),
+    [
+        (inspect.getfile(greenlet_spawn), True),
+        (f"{LIBRARY}/sqlalchemy/pool/base.py", True),
+        ("/usr/lib/python3/dist-packages/sqlalchemy/pool/base.py", True),
+        (f"{LIBRARY}/opentelemetry/instrumentation/sqlalchemy/engine.py", False),
+        ("/srv/shop/adapters/sqlalchemy/repository.py", False),
+    ],
+)
+def test_a_folder_that_is_called_as_a_library_is_not_the_library(file: str, is_it: bool) -> None:
+    assert is_of("sqlalchemy", file) is is_it
+
+
+def test_a_library_may_lie_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("own_library")
+    module.__file__ = "/opt/vendored/own_library/__init__.py"
+    monkeypatch.setitem(sys.modules, "own_library", module)
+    assert is_of("own_library", "/opt/vendored/own_library/pool/base.py")
+    assert not is_of("own_library", "/srv/shop/own_library/pool.py")

@@ -30,7 +30,7 @@ from rushhour.agent.tally import Tally
 from rushhour.agent.units import OWNER_IDLE
 from rushhour.agent.uses import UsePatch
 
-SQLALCHEMY = f"{os.sep}venv{os.sep}sqlalchemy{os.sep}"
+SQLALCHEMY = f"{os.sep}venv{os.sep}site-packages{os.sep}sqlalchemy{os.sep}"
 DEADLINE_S = 30.0
 
 
@@ -92,6 +92,7 @@ CREATE = (f"{SQLALCHEMY}pool/base.py", "_create_connection")
         ((DO_GET, CREATE, ("/venv/driver.py", "dial")), QUEUE),
         (((f"{SQLALCHEMY}orm/session.py", "execute"),), ELSEWHERE),
         ((("/srv/app/rewards.py", "points"),), ELSEWHERE),
+        ((("/srv/app/sqlalchemy/rewards.py", "do_points"),), ELSEWHERE),  # a folder of the service's own
     ],
 )
 def test_where_a_thread_stands(places: tuple[tuple[str, str], ...], expected: str) -> None:

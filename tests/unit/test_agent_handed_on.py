@@ -207,7 +207,7 @@ def test_the_jobs_that_a_worker_runs_are_not_what_one_of_them_has_handed_on(keep
 
         worker.runs = asyncio.create_task(worker.job(asyncio.Event()))
         owner, task = Owner(TASK, 0), asyncio.create_task(worker.job(proceed, keeps=keeps))
-        watch_result(task, owner)
+        watch_result(task, owner, lambda _: True)
         proceed.set()
         await task
         await asyncio.sleep(0)
@@ -215,3 +215,20 @@ def test_the_jobs_that_a_worker_runs_are_not_what_one_of_them_has_handed_on(keep
         return owner.result_carries
 
     assert asyncio.run(main()) is keeps
+
+
+@pytest.mark.parametrize("is_out", [False, True])
+def test_a_result_is_looked_at_only_where_its_task_left_a_connection_out(is_out: bool) -> None:
+    """An event loop waits for it, and a large result takes a while."""
+
+    async def answer() -> Session:
+        return Session(ENGINE)
+
+    async def main() -> bool:
+        owner, task = Owner(TASK, 0), asyncio.create_task(answer())
+        watch_result(task, owner, lambda found: found is owner and is_out)
+        await task
+        await asyncio.sleep(0)
+        return owner.result_carries
+
+    assert asyncio.run(main()) is is_out

@@ -190,6 +190,7 @@ class OwnTask:
         ("/venv/site-packages/uvicorn/protocols/http/h11_impl.py", False),
         ("/venv/site-packages/hypercorn/asyncio/task_group.py", False),
         ("/srv/shop/jobs.py", True),
+        ("/srv/sanic/jobs.py", True),
     ],
 )
 def test_what_a_task_of_a_server_returns_is_not_looked_at(file: str, watched: bool) -> None:

@@ -107,6 +107,11 @@ def leaves_it_in_a_script(items: Any, take: Take) -> None:
     runs_as_a_script("while True:\n    items.get()\n    session = take()\n    session.info\n", items, take)
 
 
+def leaves_it_in_a_folder_that_is_called_as_a_library(items: Any, take: Take) -> None:
+    source = "def work(items, take):\n    while True:\n        items.get()\n        take()\n"
+    compiled(source, "/srv/app/sqlalchemy/work.py", "work")(items, take)
+
+
 def leaves_it_in_a_generator(items: Any, take: Take) -> None:
     for session in yields_each(items, take):
         session.info["used"] = True
@@ -522,6 +527,7 @@ LEFT = (
     leaves_it_over_a_generator,
     leaves_it_in_a_generator,
     leaves_it_in_a_script,
+    leaves_it_in_a_folder_that_is_called_as_a_library,
     leaves_it_after_it_has_gathered_items,
     leaves_it_and_asks_at_the_end_of_a_round,
     leaves_it_and_asks_at_the_end_of_an_endless_round,

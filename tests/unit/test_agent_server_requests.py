@@ -13,6 +13,7 @@ from rushhour.agent.book import Book
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import current_request
 from rushhour.agent.server_requests import MODULES, STARLETTE, WSGI, ServerPatch
+from tests.unit.test_agent_doing import FakePool, a_hold
 
 
 class SyncWorker:
@@ -123,6 +124,30 @@ def test_a_response_of_hypercorn_is_known_to_stream(
     assert seen[0].ended is not None
     asyncio.run(ASGIWrapper(app)({"type": "lifespan"}, None, send, None, None))
     assert seen[2] is None
+
+
+@pytest.mark.parametrize(("kind", "asks_beside"), [("http", True), ("websocket", False)])
+def test_a_task_beside_a_websocket_is_nothing_that_its_request_waits_for(
+    patch: ServerPatch, kind: str, asks_beside: bool
+) -> None:
+    """Whatever framework answers: the handler of a websocket waits for its visitor."""
+    patch.apply(module("hypercorn.app_wrappers", ASGIWrapper))
+    book, pool, seen = Book(), FakePool(), list[bool]()
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        hold = a_hold(book, pool, current_request.get(), 0, 1.0)
+        hold.owner = book.owner_of()
+
+        async def asks() -> None:
+            beside = book.held_beside(current_request.get(), book.owner_of(), book.pool_state(pool), 2.0)
+            seen.append(beside)
+
+        task = asyncio.create_task(asks())
+        while not task.done():
+            await asyncio.sleep(0)
+
+    asyncio.run(ASGIWrapper(app)({"type": kind}, None, None, None, None))
+    assert seen == [asks_beside]
 
 
 def test_what_is_sent_is_not_watched_twice_where_starlette_answers(

@@ -60,9 +60,9 @@ def acquire(lock: Any) -> None:
     lock.release()
 
 
-def waits_for_an_event(lock: Any) -> None:
-    threading.Event().wait(0.2)
-    acquire(lock)
+def waits_for_an_event(event: threading.Event) -> None:
+    event.wait(DEADLINE_S)
+    acquire(threading.Lock())
 
 
 @pytest.mark.parametrize("function", [with_statement, acquire])
@@ -80,8 +80,10 @@ def test_a_wait_for_a_lock_is_distinguished_from_other_waits(function: Any, kind
     except BaseException:
         lock.release()
         raise
-    with thread_in(lambda: waits_for_an_event(threading.Lock())) as thread:
+    event = threading.Event()
+    with thread_in(lambda: waits_for_an_event(event)) as thread:
         assert LockPlaces().guarded(frames_of(thread)) == ()
+        event.set()
 
 
 def test_a_condition_that_is_waited_for_by_a_lock_of_its_own_is_no_lock() -> None:
