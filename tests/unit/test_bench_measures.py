@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from benchmarks import loads
-from benchmarks.generator import LEAST_PRESENT, Lateness, bounds, read
+from benchmarks.generator import LEAST_PRESENT, Lateness, against_stock, bounds, read
 from benchmarks.generator import Measured as GeneratorRun
 from benchmarks.live_checkouts import rate_of
 from benchmarks.loads import page_scenario, refuse_failures, run_loads
@@ -232,15 +232,25 @@ def test_what_other_programs_do_to_stock_locust_is_no_merit_of_the_plugin() -> N
         late = Lateness(ms, ms, ms)
         return dataclasses.replace(made, spawning=late, push=late, others=others)
 
-    cheap = dataclasses.replace(with_lateness(1.0), cores=0.05)
-    *_, alone = bounds(cheap, with_lateness(100.0))
-    *_, disturbed = bounds(cheap, with_lateness(100.0, others=0.2))
+    *_, alone = bounds(with_lateness(1.0), with_lateness(100.0))
+    *_, disturbed = bounds(with_lateness(1.0), with_lateness(100.0, others=0.2))
     *_, late = bounds(with_lateness(50.0), with_lateness(100.0, others=0.2))
     assert [(row.ok, row.unsure) for row in (alone, disturbed, late)] == [
         (True, False),
         (None, True),
         (False, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "met"), [((0.1,) * 6, True), ((0.3,) * 6, False), ((0.1, 0.1, 0.1, 0.3, 0.3, 0.3), None)]
+)
+def test_a_core_carries_more_customers_only_if_it_did_in_all_pairs(
+    cores: tuple[float, ...], met: bool | None
+) -> None:
+    made = dataclasses.replace(read(watched(), 100.0), cores=0.4)
+    row = against_stock([(dataclasses.replace(made, cores=each), made) for each in cores])
+    assert (row.ok, row.unsure) == (met, met is None)
 
 
 def test_what_a_machine_uses_is_shared_out_between_a_program_and_others() -> None:
