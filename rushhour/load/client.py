@@ -69,9 +69,9 @@ class Head:
     """The part of a request's head that is the same for all requests to a host."""
 
     ordinary: bool  # False: only the stock code knows how to send what has these headers
-    first: str
+    defaults: Mapping[str, str]  # lines by name in lower case
+    first: str  # these lines
     last: str
-    defaults: Mapping[str, str]  # by name in lower case
 
 
 @cache
@@ -79,14 +79,14 @@ def head_for(defaults: tuple[tuple[str, str], ...], host: str, port: int) -> Hea
     """Return what is sent to a host; customers share it."""
     shown = f"[{host}]" if ":" in host and host[0] != "[" and host[-1] != "]" else host
     suffix = "" if port in (80, 443) else f":{port}"
-    by_name = {name.lower(): value for name, value in defaults}
+    lines = {name.lower(): f"{name}: {value}\r\n" for name, value in defaults}
     return Head(
-        ordinary=not _DECIDING & by_name.keys()
-        and len(by_name) == len(defaults)
+        ordinary=not _DECIDING & lines.keys()
+        and len(lines) == len(defaults)
         and all(is_field(name, value) for name, value in defaults),
-        first="".join(f"{name}: {value}\r\n" for name, value in defaults),
+        defaults=lines,
+        first="".join(lines.values()),
         last=f"Host: {shown}{suffix}\r\n",
-        defaults=by_name,
     )
 
 
@@ -137,16 +137,16 @@ class Client(HTTPClient):
             and (body is None or isinstance(body, (str, bytes)))
         ):
             return None
-        fixed, seen = self._head, set()
-        head = f"{method} {target} HTTP/1.1\r\n{fixed.first}"
+        fixed, own = self._head, {}
         for name, value in headers.items() if headers else ():
             lower = name.lower() if is_field(name, value) else ""
-            if not lower or lower in _DECIDING or lower in seen or fixed.defaults.get(lower, value) != value:
+            if not lower or lower in _DECIDING or lower in own:
                 return None
-            seen.add(lower)
-            if lower not in fixed.defaults:
-                head += f"{name}: {value}\r\n"
-        head += fixed.last
+            own[lower] = f"{name}: {value}\r\n"
+        first = fixed.first
+        if not own.keys().isdisjoint(fixed.defaults):  # they stand where the defaults would, as with stock
+            first = "".join(own.pop(lower, line) for lower, line in fixed.defaults.items())
+        head = f"{method} {target} HTTP/1.1\r\n{first}{''.join(own.values())}{fixed.last}"
         if body:
             size = len(body.encode()) if isinstance(body, str) and not body.isascii() else len(body)
             return f"{head}Content-Length: {size}\r\n\r\n"
@@ -211,14 +211,12 @@ class Agent(LocustUserAgent):
     def _note_defaults(self) -> None:
         self._defaults = dict(dict.items(self.default_headers))
         known = HTTPClient.DEFAULT_HEADERS
-        self._own = {name: value for name, value in self.default_headers.items() if name not in known}
+        self._own = {name: value for name, value in self.default_headers.items() if known.get(name) != value}
 
     def _is_ordinary(self, url: Any, headers: Any, payload: Any) -> bool:
         if not isinstance(url, str) or (self.cookiejar is not None and has_cookies(self.cookiejar)):
             return False
         if headers is not None and type(headers) is not dict:
-            return False
-        if self.default_headers.get("user-agent") != HTTPClient.DEFAULT_HEADERS.get("user-agent"):
             return False
         # The stock code adds a content type where there is none.
         return not payload or (isinstance(payload, (str, bytes)) and "Content-Type" in (headers or ()))

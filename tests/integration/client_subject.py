@@ -5,6 +5,7 @@ A process of its own: Locust patches the one that imports it.
 
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -14,7 +15,8 @@ from geventhttpclient.client import HTTPClientPool
 from locust.contrib import fasthttp
 from locust.env import Environment
 
-from rushhour.load.client import install
+from locustfiles.referrals import Customer as ShippedCustomer
+from rushhour.load.client import Client, install
 
 CUSTOMERS = 1_100  # more than select() can look at
 PATIENT_S = 60.0  # a machine that stands still for a while must not end a request
@@ -90,6 +92,9 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/a/../ok;v=1", {}),
     ("GET", "", {}),
     ("GET", "/ok", {"headers": {"user-agent": "mine", "X-A": "1", "x-a": "2"}}),
+    ("GET", "/ok", {"headers": {"X-A": "1", "USER-AGENT": "mine", "X-B": "2"}}),
+    ("POST", "/ok", {"json": {"a": 1}, "headers": {"User-Agent": "mine"}}),
+    ("GET", "/ok", {"headers": {"User-Agent": "mine", "user-agent": "yours"}}),
     ("GET", "/ok", {"headers": {"Host": "other.test"}}),
     ("GET", "/ok", {"headers": {"X": "bad\r\nInjected: 1"}}),
     ("GET", "/ok", {"headers": {"Bad name": "1"}}),
@@ -195,6 +200,13 @@ def contexts() -> int:
     return len(found)
 
 
+def shipped_head() -> str | None:
+    """The head of a request of the shipped customers as the plugin's client builds it; None: it does not."""
+    phone: Any = SimpleNamespace(_opened=0, _phone="0-1")
+    headers = ShippedCustomer.agent(phone) | {"Authorization": "Bearer t"}
+    return Client("127.0.0.1", 80).head_of("GET", "/customers/7/referrals", None, headers)
+
+
 def main() -> None:
     # As the plugin does; else the stock client sends a GET again, up to twelve times.
     geventhttpclient.client._may_retry_after_send_error = lambda method: False
@@ -216,6 +228,7 @@ def main() -> None:
         "customers": CUSTOMERS,
         "connections": connections_of(CUSTOMERS),
         "contexts": contexts(),
+        "shipped": shipped_head(),
     }
     sys.stdout.write(json.dumps(result))
 

@@ -40,6 +40,10 @@ def test_the_wire_carries_what_the_stock_client_sends(compared: dict[str, Any]) 
         assert ours["parallel"] == stock["parallel"], setting
 
 
+def test_the_shipped_customers_have_the_plugins_client_build_their_requests(compared: dict[str, Any]) -> None:
+    assert compared["shipped"].splitlines()[1] == "User-Agent: referrals-app/1.0 (phone 0-1-1)"
+
+
 def test_more_customers_than_select_can_watch_keep_their_connections(compared: dict[str, Any]) -> None:
     assert compared["connections"] == compared["customers"]
 
