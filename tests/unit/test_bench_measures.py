@@ -144,7 +144,8 @@ def costs(per_request: float, fixed: float, machine: float, shared: float) -> di
 def test_a_second_worker_is_blamed_for_what_two_loads_do_not_have(
     machine: float, shared: float, met: bool
 ) -> None:
-    found = rows([costs(100, 10_000, machine, shared)] * 9, 2)
+    turn = costs(100, 10_000, machine, shared)
+    found = rows([turn, {way: turn[way] for way in (TWO, BESIDE)}] * 9, 2)
     assert found[0].ok is met
     assert f"x {machine:.3f}" in found[1].measured
     assert f"x {machine * shared:.3f}" in found[2].measured
