@@ -16,16 +16,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import task_types
-from .frames import attributes_of, local_of, nothing
+from .frames import attributes_of, local_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .owners import Owner
 
 MOST_OBJECTS = 300  # looked at, the nearest first
 MOST_MEMBERS = 300  # of one object, plain data among them; of a dictionary so many values, and keys
 MOST_OF_ONE = 100  # of a list, tuple, set or dictionary, without plain data
+MOST_GIVEN = 8  # arguments of a task that are looked at
 NEAR = 3  # steps from an argument or a result to a generator or coroutine that belongs to it
 NOT_NEAR = -1
 
@@ -43,6 +44,8 @@ _PLAIN = (
     types.CodeType,
 )
 _RUNNING = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)  # their frames may hold it
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, *_RUNNING)
+_TAKES_SEVERAL = 0x04  # inspect.CO_VARARGS
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 _MARKS = ("Session", "Connection", "Cursor", "Result", "Transaction", "Query")  # in names of SQLAlchemy's
 _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an engine, of a factory
@@ -103,17 +106,18 @@ def _referents(found: Any, kind: type) -> Iterable[object]:
 def watch_result(found: Any, owner: Owner, left_out: Callable[[Owner], bool]) -> None:
     """See at the end of a task or greenlet whether what it returns carries; until it was seen, it may.
 
-    So may the object whose method a task ran: `asyncio.wait_for(unit.start(), 3)` leaves a session in `unit`.
+    So may what a task was given, or the object whose method it ran: `asyncio.wait_for(unit.start(), 3)`
+    leaves a session in `unit`.
     `left_out`: whether an owner has a connection out, without which there is nothing to look for.
     """
     seen_in = partial(_seen_in, owner, left_out)
-    owner.result_carries = True
+    owner.result_carries = None
     try:
         if hasattr(found, "add_done_callback"):
-            itself = _object_of(found)
+            given = _objects_of(found)
             # A context of its own: a copy of this one would keep its values. Not result() nor exception():
             # who asks for these is taken to have seen the error.
-            found.add_done_callback(seen_in(lambda task: task._result, itself), context=Context())
+            found.add_done_callback(seen_in(lambda task: task._result, given), context=Context())
         elif hasattr(found, "rawlink"):  # gevent's
             found.rawlink(seen_in(lambda greenlet: greenlet.value))
         elif hasattr(found, "link"):  # eventlet's
@@ -132,29 +136,40 @@ def returned_nothing(found: Any) -> bool:
         return False
 
 
-def _object_of(task: Any) -> Callable[[], object]:
-    """Return a weak reference to the object whose method a task runs; to nothing for a plain function."""
+def _objects_of(task: Any) -> list[Callable[[], object]]:
+    """Return weak references to what a task's function was given, the object whose method it is included.
+
+    A session is no such object: the connection that it has is known to be its maker's.
+    """
+    found: list[Callable[[], object]] = []
     try:
         frame = task.get_coro().cr_frame
-        if frame.f_code.co_varnames[:1] == ("self",):
-            return weakref.ref(local_of(frame, "self"))
-    except Exception:  # not seen, or of a kind that nothing can refer to weakly
+        code = frame.f_code
+        given = [local_of(frame, name) for name in code.co_varnames[: min(code.co_argcount, MOST_GIVEN)]]
+        if code.co_flags & _TAKES_SEVERAL:  # as the function of a decorator does
+            given += local_of(frame, code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
+        for number, thing in enumerate(given[:MOST_GIVEN]):
+            kind = type(thing)
+            itself = number == 0 and code.co_varnames[0] == "self"
+            if kind.__weakrefoffset__ and kind not in _FUNCTIONS and (itself or not _is_carrier(kind)):
+                found.append(weakref.ref(thing))
+    except Exception:  # not seen
         pass
-    return nothing
+    return found
 
 
 def _seen_in(
     owner: Owner,
     left_out: Callable[[Owner], bool],
     result_of: Callable[[Any], object],
-    itself: Callable[[], object] = nothing,
+    given: Sequence[Callable[[], object]] = (),
 ) -> Callable[[Any], None]:
-    """`itself`: the object whose method ran. A worker's has all its jobs' coroutines: they do not count."""
+    """`given`: what it had in hands. A worker's object has all its jobs' coroutines: they do not count."""
 
     def ended(found: Any) -> None:
         try:
             owner.result_carries = left_out(owner) and (
-                carries(result_of(found)) or carries(itself(), near=NOT_NEAR)
+                carries(result_of(found)) or carries(*(thing() for thing in given), near=NOT_NEAR)
             )
         except Exception:  # as above
             owner.result_carries = True

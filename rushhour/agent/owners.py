@@ -55,7 +55,8 @@ class Owner:
         self.began: float | None = None  # of a thread: since when it runs an item of an executor
         self.first: float | None = None  # when it began its first item; None: it has run none that was seen
         self.newest: Hold | None = None  # the check-out that it took or used last
-        self.result_carries = False  # what it returned may be, or hold, the connection
+        # Whether what it returned, or was given, may be, or hold, the connection; None: it was not seen yet.
+        self.result_carries: bool | None = False
 
 
 class _Ref(weakref.ref[Any]):
@@ -236,7 +237,7 @@ def has_ended(owner: Owner, now: float) -> bool:
         found = owner.ref()
         if found is not None and _is_over(found, owner.kind):
             owner.ended = now
-            if owner.result_carries and returned_nothing(found):  # its loop has not run since
+            if owner.result_carries is None and returned_nothing(found):  # its loop has not run since
                 owner.result_carries = False
         del found
     return owner.ended is not None

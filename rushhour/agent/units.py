@@ -176,7 +176,7 @@ class Units:
             if has_ended(owner, now):
                 if owner is hold.owner and (
                     is_in_a_generator(hold)
-                    or (not handed_on and (owner.result_carries or self._is_helper(owner)))
+                    or (not handed_on and (owner.result_carries is not False or self._is_helper(owner)))
                 ):
                     return None
                 since = owner.ended or now

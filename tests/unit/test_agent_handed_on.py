@@ -4,11 +4,12 @@ import asyncio
 import gc
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from rushhour.agent.handed_on import MOST_MEMBERS, _referents, carries, watch_result
-from rushhour.agent.owners import TASK, Owner, owner_finder
+from rushhour.agent.owners import TASK, Owner, has_ended, owner_finder
 
 ENGINE = create_engine("sqlite://")
 
@@ -212,9 +213,60 @@ def test_the_jobs_that_a_worker_runs_are_not_what_one_of_them_has_handed_on(keep
         await task
         await asyncio.sleep(0)
         worker.runs.cancel()
-        return owner.result_carries
+        return owner.result_carries is not False
 
     assert asyncio.run(main()) is keeps
+
+
+def decorated(function: Callable[..., Awaitable[None]]) -> Callable[..., Coroutine[None, None, None]]:
+    async def wrapper(*arguments: object) -> None:
+        await function(*arguments)
+
+    return wrapper
+
+
+class Unit:
+    session: Session | None = None
+
+    async def start(self) -> None:
+        self.session = Session(ENGINE)
+
+    decorated_start = decorated(start)
+
+
+async def start(unit: Unit) -> None:
+    unit.session = Session(ENGINE)
+
+
+async def use(_: Session) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("run", "carried"),
+    [
+        (lambda: (unit := Unit(), unit.start()), True),
+        (lambda: (unit := Unit(), unit.decorated_start()), True),
+        (lambda: (unit := Unit(), start(unit)), True),
+        (lambda: (session := Session(ENGINE), use(session)), False),  # its maker has it
+    ],
+)
+def test_a_task_may_leave_a_session_to_what_it_was_given(run: Any, carried: bool) -> None:
+    """Also where the service keeps the task, which has returned nothing."""
+
+    async def main() -> None:
+        unit, coroutine = run()
+        task = asyncio.create_task(coroutine)
+        owner = Owner(TASK, 0)
+        owner.ref = weakref.ref(task)
+        watch_result(task, owner, lambda _: True)
+        await task
+        await asyncio.sleep(0)
+        assert has_ended(owner, 1.0)
+        assert owner.result_carries is carried
+        del unit
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("is_out", [False, True])
@@ -229,6 +281,6 @@ def test_a_result_is_looked_at_only_where_its_task_left_a_connection_out(is_out:
         watch_result(task, owner, lambda found: found is owner and is_out)
         await task
         await asyncio.sleep(0)
-        return owner.result_carries
+        return owner.result_carries is not False
 
     assert asyncio.run(main()) is is_out
