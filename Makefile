@@ -14,11 +14,11 @@ override FOR_RELEASE := $${RELEASE:+--release="$$RELEASE"}
 override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/field --ignore tests/matrix --ignore tests/wheel
 # Most tests wait more than they compute, so more of them run at once than there are cores. Those that judge a run
 # under load run one at a time.
-override FOUR := -n 4 --dist loadfile --no-loadscope-reorder
-override TOGETHER := $(PYTEST) $(FOUR) -m 'not alone and not long'
+override SPREAD := --dist loadfile --no-loadscope-reorder
+override TOGETHER := $(PYTEST) -n 5 $(SPREAD) -m 'not alone and not long'
 # Only their files: pytest would import all others for nothing.
 override ALONE := $(PYTEST) $$(grep -rl --include='test_*.py' 'mark\.alone' tests) -m 'alone and not long'
-override LONG_TOGETHER := $(PYTEST) tests/unit tests/integration $(FOUR) -m 'long and not alone'
+override LONG_TOGETHER := $(PYTEST) tests/unit tests/integration -n 4 $(SPREAD) -m 'long and not alone'
 override LONG_ALONE := $(PYTEST) tests/unit tests/integration -m 'long and alone'
 override SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1

@@ -85,12 +85,13 @@ def rushhour(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.usefixtures("cache")
 def test_a_leak_in_the_users_own_service_is_named_with_its_line(folder: Path) -> None:
     (folder / "scenarios.yaml").write_text(SCENARIOS)
+    run = folder / "runs" / "latest"
     for _ in range(ATTEMPTS):
         done = rushhour(folder, "run", "evening")
-        if done.returncode != 2:
+        verdict = json.loads((run / "verdict.json").read_text())
+        # Tests beside it keep the machine busy, so the verdict is unknown; the cause is named all the same.
+        if verdict["diagnosis"]["cause"] == "scope-never-removed":
             break
-    run = folder / "runs" / "latest"
-    verdict = json.loads((run / "verdict.json").read_text())
     assert "one table made" in (run / "logs" / "setup.log").read_text()
     assert verdict["observed"] == "exhausted", done.stdout + done.stderr
     assert verdict["diagnosis"]["cause"] == "scope-never-removed", done.stdout
