@@ -4,7 +4,7 @@ The shipped customers of locustfiles/referrals.py go through a rush hour on one 
 Locust alone, against a page that costs next to nothing. wrk, hey and autocannon are the floor: what a request
 costs a program that does nothing but send it.
 
-Customers a core are compared in six pairs of shorter rush hours.
+Customers a core are compared in nine pairs of shorter rush hours.
 
     make bench ARGS=generator               # 1,000, 3,000, 10,000 and 20,000 customers
     make bench ARGS=generator:5000,15000    # other numbers
@@ -50,7 +50,7 @@ KB_A_CUSTOMER: Final = 40.0
 PUSH_AT: Final = 0.53  # of the duration
 PUSH_S: Final = 3.0
 ENDS_WITHIN_S: Final = 90.0
-PAIRS: Final = 6
+PAIRS: Final = 9
 PAIR_S: Final = 32.0  # a third of which is the plateau
 PAIR_SPAWN_RATE: Final = 1_200.0
 FLOOR_S: Final = 5
@@ -114,7 +114,7 @@ def arguments(text: str) -> list[int]:
 
 
 def run(*sizes: int) -> list[Row]:
-    """Measure, in about fourteen minutes; or in up to four minutes each for other numbers of customers."""
+    """Measure, in about eighteen minutes; or in up to four minutes each for other numbers of customers."""
     rows: list[Row] = []
     make_room(_scenario(customers) for customers in sizes or SIZES)  # the page needs as many files as Locust
     with page_server() as url:
