@@ -186,8 +186,9 @@ def pairs(url: str) -> list[tuple[Measured, Measured]]:
     found = []
     scenario = _scenario(FULL, PAIR_S, PAIR_SPAWN_RATE)
     for number in range(PAIRS):
-        both = [measure(url, scenario, plugin=plugin) for plugin in (number % 2 == 0, number % 2 == 1)]
-        found.append((both[number % 2], both[1 - number % 2]))
+        order = (False, True) if number % 2 else (True, False)
+        measured = {plugin: measure(url, scenario, plugin=plugin) for plugin in order}
+        found.append((measured[True], measured[False]))
     return found
 
 

@@ -71,7 +71,7 @@ def run() -> list[Row]:
     turns: list[Turn] = []
     with page_server() as url:
         for number in range(TURNS):
-            ways = (TWO, BESIDE) if number % FULL_EVERY else (ONE, TWO, BESIDE, HALF)
+            ways = (TWO, BESIDE) if number % FULL_EVERY else WAYS
             # Forwards and backwards: a drift of the machine favours none.
             turns.append({way: measure(url, way, number) for way in ways[:: -1 if number % 2 else 1]})
     return rows(turns, cores)

@@ -22,6 +22,16 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert _shared() == before, "the test leaves state behind for the tests after it"
 
 
+@pytest.fixture
+def no_loop_goes_on() -> Iterator[None]:
+    """Ends the threads of a test's loops."""
+    yield
+    from tests.unit.rounds_subject import Loop  # noqa: PLC0415  # only the tests that use it import it
+
+    while Loop.all:
+        Loop.all.pop().end()
+
+
 def _shared() -> tuple[Path, dict[str, str], list[str]]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     fixed = [

@@ -1,6 +1,5 @@
 """Loops of the service's own that wait for their next item, and what an earlier round of them left out."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,12 +9,7 @@ from rushhour.agent.units import OWNER_IDLE
 from tests.unit.loops_of_threads import KEPT, LEFT, leaves_it
 from tests.unit.rounds_subject import Loop
 
-
-@pytest.fixture(autouse=True)
-def no_loop_goes_on() -> Iterator[None]:
-    yield
-    while Loop.all:
-        Loop.all.pop().end()
+pytestmark = pytest.mark.usefixtures("no_loop_goes_on")
 
 
 @pytest.mark.parametrize("work", LEFT)

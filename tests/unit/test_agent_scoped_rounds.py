@@ -1,7 +1,6 @@
 """Sessions that a registry keeps for a thread whose loop waits for its next item."""
 
 import threading
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -24,12 +23,7 @@ from tests.unit.loops_of_threads import (
 )
 from tests.unit.rounds_subject import Loop, Take
 
-
-@pytest.fixture(autouse=True)
-def no_loop_goes_on() -> Iterator[None]:
-    yield
-    while Loop.all:
-        Loop.all.pop().end()
+pytestmark = pytest.mark.usefixtures("no_loop_goes_on")
 
 
 def works_in_rounds(items: Any, take: Take) -> None:
