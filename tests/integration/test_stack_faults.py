@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 
@@ -91,8 +92,10 @@ def test_a_server_that_was_stopped_or_killed_starts_again_on_its_port(
 
 
 def test_a_server_that_dies_by_itself_is_still_noticed(running: EmbeddedRunning) -> None:
+    backends = psutil.Process(running.replica.child.process.pid).children(recursive=True)
     running.replica.child.process.kill()
     until("its end", lambda: running.replica.child.poll() is not None)
+    until("its backends to see that", lambda: not any(backend.is_running() for backend in backends))
     with pytest.raises(StackError, match="replica was ended by SIGKILL"):
         running.check_alive()
     running.fault("replica", "start")  # as the other tests need it
