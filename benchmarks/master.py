@@ -57,6 +57,7 @@ LEAST_S, MOST_S = 60.0, 86_400.0  # of a load: a slope needs some samples
 MOST_WORKERS: Final = 100_000
 SAMPLE_S: Final = 1.0
 NOTICED_BOUND_S: Final = 10.0
+END_BOUND_S: Final = 10.0  # workers have two seconds for requests in flight, and Locust listens a moment more
 LEAST_SENT: Final = 0.95  # of the reports that are due: with fewer a master has less to do
 
 
@@ -73,6 +74,7 @@ class Measured:
     mb_per_s: float
     noticed_s: float | None  # from a worker's silence to its event
     others_lost: int  # workers that were taken for lost, but spoke
+    end_s: float  # from the end of the load to its own
     mb_sent_per_s: float  # of all messages of the workers
 
 
@@ -107,6 +109,12 @@ def run(workers: int = WORKERS, seconds: float = SECONDS) -> list[Row]:
             f"{noticed}, {found.others_lost} others taken for lost",
             f"<= {NOTICED_BOUND_S:g} s, 0 others",
             found.noticed_s is not None and found.noticed_s <= NOTICED_BOUND_S and not found.others_lost,
+        ),
+        Row(
+            f"{what}: its end after the load's",
+            f"{found.end_s:.1f} s",
+            f"<= {END_BOUND_S:g} s",
+            found.end_s <= END_BOUND_S,
         ),
     ]
 
@@ -150,6 +158,7 @@ def measure(workers: int, seconds: float = SECONDS, settled_s: float = SETTLED_S
         speakers = [_speaker(stack, port, number, workers, seconds) for number in range(SPEAKERS)]
         figures = _watch(psutil.Process(process.process.pid), run_dir, seconds, settled_s)
         process.wait(seconds + ENDS_WITHIN_S)
+        ended_s = time.time() - anchor_s
         sent: Counter[str] = Counter()
         silent: dict[str, float] = {}
         reports = bytes_sent = 0
@@ -178,6 +187,7 @@ def measure(workers: int, seconds: float = SECONDS, settled_s: float = SETTLED_S
         mb_per_s=size_mb / max(len({row.t_s for row in history.requests}), 1),
         noticed_s=noticed_s[0] if noticed_s else None,
         others_lost=len(lost.keys() - silent.keys()),
+        end_s=ended_s - max(event.t_s for event in history.events if event.name == f.LOAD_ENDED),
     )
 
 

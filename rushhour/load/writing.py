@@ -185,6 +185,9 @@ class Writer:
             # may take as long as the pool's time-out and must not be lost.
             # In any other state it would treat workers that come back as new workers, and start again.
             self._runner.update_state(STATE_STOPPING)
+            # Locust forgets it a moment later. Until then it would distribute all customers to the others for
+            # each worker that stops, and once more for each that is ready: two minutes with a million of 200.
+            self._runner._users_dispatcher = None
             self._runner.send_message("stop")
             self._await_workers(self._runner, self._environment.stop_timeout + REPORT_S)
 

@@ -33,6 +33,20 @@ class Eager(FastHttpUser):
     def ask(self):
         self.client.get("/ok")
 """
+COUNTS_REBALANCING = """
+from pathlib import Path
+from locust import events
+from locust.dispatch import UsersDispatcher
+
+class Counting(UsersDispatcher):
+    def _prepare_rebalance(self):
+        super()._prepare_rebalance()
+        Path("rebalanced").touch()
+
+@events.init.add_listener
+def count(environment, **_):
+    environment.dispatcher_class = Counting
+"""
 
 
 def workers(
@@ -94,10 +108,11 @@ class Ended:
     history: History
     served: Counter[str]
     worker_codes: tuple[int, ...] = ()
+    rebalanced: bool = False
 
 
 def joined(tmp_path: Path) -> Ended:
-    (tmp_path / "own.py").write_text(LOCUSTFILE)
+    (tmp_path / "own.py").write_text(LOCUSTFILE + COUNTS_REBALANCING)
     master = MasterAddress(HOST, free_port(), wait_s=60)
     with (
         serving(Server()) as server,
@@ -106,7 +121,8 @@ def joined(tmp_path: Path) -> Ended:
     ):
         code = process.wait(120)
         worker_codes = tuple(worker.wait(ENDS_WITHIN_S) for worker in started)
-        return Ended(code, said(process), load_history(run), Counter(server.counts), worker_codes)
+        rebalanced = (tmp_path / "rebalanced").exists()
+        return Ended(code, said(process), load_history(run), Counter(server.counts), worker_codes, rebalanced)
 
 
 def other_code(tmp_path: Path) -> Ended:
@@ -170,6 +186,7 @@ def test_workers_that_were_started_by_hand_count_as_forked_ones_do(ended: Callab
     assert recorded(run.history) == run.served
     assert {row.worker for row in run.history.requests} == {"worker-0", "worker-1"}
     assert max(sample.users for sample in run.history.generator) == 3
+    assert not run.rebalanced, "the customers of a worker that ended in good order were given to the others"
 
 
 def test_a_worker_with_other_code_ends_the_run_with_its_reason(ended: Callable[[str], Ended]) -> None:

@@ -190,7 +190,7 @@ def test_cores_that_others_keep_busy_excuse_no_slow_seeding(
 
 def test_a_master_whose_workers_sent_little_is_not_said_to_carry_them() -> None:
     def row(cores: float, sent: float) -> Row:
-        found = Measured(cores, [(0.0, 100.0)], 10, 0, 10, 10, 0.1, 5.0, 0, 6.6)
+        found = Measured(cores, [(0.0, 100.0)], 10, 0, 10, 10, 0.1, 5.0, 0, 6.6, 4.0)
         return cpu_row("master", found, sent)
 
     assert row(CPU_BOUND, 1.0).ok is True
