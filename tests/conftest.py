@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -59,3 +60,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+_faults: list[str] = []
+
+
+def pytest_internalerror(excrepr: object) -> None:
+    _faults.append(str(excrepr))
+
+
+def pytest_unconfigure() -> None:
+    """Repeat the first fault: xdist's own words about the worker that it lost come behind it, and hide it."""
+    if _faults:
+        sys.stderr.write(f"\nThe first fault of pytest or a plugin was:\n{_faults[0]}\n")
