@@ -151,11 +151,12 @@ def _of_server(
     ]
     beside = [one for one in checkouts if full is not None and (one.pid, one.pool) != (full.pid, full.pool)]
     known = {checkout.server_pid for checkout in checkouts}
+    names = _names((wait for sample in samples for wait in sample.lock_waits), known)
     chains: list[Chain] = []
     own_at: list[float] = []
     spell_s, since_s, waiting_max, involved, out = 0.0, None, 0, 0, 0
     for sample in samples:
-        here = list(_chains(sample, checkouts, known))
+        here = list(_chains(sample, checkouts, known, names))
         chains += here
         own = [chain for chain in here if chain.own and not chain.leaked]
         at_locks = {chain.wait.pid for chain in own} | {chain.last.blocked_by for chain in own}
@@ -190,9 +191,12 @@ def _out_at(pools: Iterable[f.PoolSample], t_s: float) -> int:
 
 
 def _chains(
-    sample: f.ServerSample, checkouts: Sequence[f.CheckOut], known: set[int | None]
+    sample: f.ServerSample,
+    checkouts: Sequence[f.CheckOut],
+    known: set[int | None],
+    names: set[str | None],
 ) -> Iterator[Chain]:
-    """Yield each wait with each end that it leads to."""
+    """Yield each wait of the service with each end that it leads to; of all programs if `names` is empty."""
     waits: dict[int, list[f.LockWait]] = {}
     for wait in sample.lock_waits:
         waits.setdefault(wait.pid, []).append(wait)
@@ -205,8 +209,9 @@ def _chains(
     }
     cyclic = _cyclic(idle_ends, held)
     for pid, found in ends.items():
-        if waits[pid][0].name == f.REPLAY:
-            continue  # it is no connection: it counts by those who wait behind it
+        name = waits[pid][0].name
+        if name == f.REPLAY or (pid not in known and names and name not in names):
+            continue  # or a migration: neither is a connection of the service, and counts by those behind it
         through = _through(pid, waits, known)
         for last in found:
             blocker = held.get(last.blocked_by)
@@ -223,6 +228,15 @@ def _chains(
                 deadlock=last.blocked_by in waits,
                 through=through,
             )
+
+
+def _names(waits: Iterable[f.LockWait], known: set[int | None]) -> set[str | None]:
+    """Return what the service's sessions call themselves, by those whose check-outs are known."""
+    found: set[str | None] = set()
+    for wait in waits:
+        found |= {wait.name} if wait.pid in known else set()
+        found |= {wait.blocker_name} if wait.blocked_by in known else set()
+    return found
 
 
 def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWait, ...]:

@@ -436,6 +436,20 @@ def test_a_migration_that_waits_for_the_service_is_named_between_those_who_wait(
     assert not said_against(zoo.hot_row(), "own-lock-chain")
 
 
+@pytest.mark.parametrize("story", [zoo.hot_row, zoo.deadlocked, zoo.own_second_session, zoo.external])
+def test_a_migration_behind_which_nobody_waits_changes_nothing(story: Callable[[], History]) -> None:
+    without = story()
+    change = dataclasses.replace(zoo.waits_for(77, 9000), name="alembic of user app", waited_s=9.0)
+    servers = tuple(
+        dataclasses.replace(sample, lock_waits=(*sample.lock_waits, change))
+        if sample.server == "replica"
+        else sample
+        for sample in without.servers
+    )
+    with_one = dataclasses.replace(without, servers=servers)
+    assert zoo.diagnosed(with_one) == zoo.diagnosed(without)
+
+
 def test_a_busy_event_loop_that_keeps_nobody_waiting_is_no_certain_blocked_worker() -> None:
     made = zoo.story()
     made.pool("replica", lambda _: h.Level(1, checkouts=50))
