@@ -103,13 +103,18 @@ def _logged(history: History, window: Window, kind: str) -> int:
 
 
 def _conflicts(samples: Sequence[f.ServerSample]) -> dict[str, int]:
-    """Count the recovery conflicts from the first sample to the last, or at least those."""
+    """Count the service's recovery conflicts from the first sample to the last, or at least those.
+
+    Replay ends the sampler's own statements, too. Of which kind such a conflict was is not known, so each
+    kind has as many fewer.
+    """
     found: Counter[str] = Counter()
+    own = sum(f.CONFLICT_SAYS in (sample.error or "") for sample in samples)
     answered = [sample.conflicts_by_kind for sample in samples if sample.error is None]
     for before, after in pairwise(answered):
         for kind, count in after.items():
             found[kind] += max(0, count - before.get(kind, 0))
-    return {kind: count for kind, count in sorted(found.items()) if count}
+    return {kind: count - own for kind, count in sorted(found.items()) if count > own}
 
 
 def _of_server(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.observe.tail import Tail
+from rushhour.rundir import facts as f
 
 # Flask logs "Exception on /path [GET]", then the traceback. A chain of exceptions holds one traceback each,
 # joined by one of two sentences; an exception group starts with "+" and indents its members.
@@ -36,7 +37,7 @@ KINDS: Final = {
         re.I,
     ),
     # A replica that is well ends reads in the way of the primary's WAL: a statement, or an idle session.
-    "recovery_conflict": re.compile(r"due to conflict with recovery", re.I),
+    "recovery_conflict": re.compile(f.CONFLICT_SAYS, re.I),
     # A session that the server ends because its client let it idle for too long says nothing of the server.
     "backend_lost": re.compile(
         r"closed the connection unexpectedly|terminating connection(?! due to (?:idle|transaction))"

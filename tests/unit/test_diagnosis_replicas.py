@@ -62,6 +62,23 @@ def test_reads_that_a_replica_ended_are_said_with_their_kinds_and_a_fix() -> Non
     assert "40001" in found.fix
 
 
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [({"snapshot": 1}, ""), ({"snapshot": 3, "lock": 1}, "ended 2 reads")],
+)
+def test_a_read_of_the_sampler_that_replay_ended_is_none_of_the_service(
+    kinds: dict[str, int], said: str
+) -> None:
+    history = with_conflicts(h.healthy(), **kinds)
+    error = "canceling statement due to conflict with recovery DETAIL: ..."
+    ninth = [sample for sample in history.servers if sample.server == "replica"][8]
+    lost = dataclasses.replace(ninth, error=error, conflicts_by_kind={})
+    servers = tuple(lost if sample is ninth else sample for sample in history.servers)
+    found = all_said(diagnosed(dataclasses.replace(history, servers=servers)))
+    assert said in found
+    assert bool(said) == ("in the way of the primary's WAL" in found)
+
+
 def test_conflicts_from_before_the_load_are_not_of_the_run() -> None:
     found = diagnosed(with_conflicts(h.healthy(), snapshot=0))
     assert (found.cause, found.confidence, found.fix) == ("none", "certain", "")

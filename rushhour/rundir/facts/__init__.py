@@ -75,6 +75,7 @@ from rushhour.rundir.facts.pools import (
     server_of,
 )
 from rushhour.rundir.facts.servers import (
+    CONFLICT_SAYS,
     MACHINE,
     OWN,
     REPLAY,
@@ -96,6 +97,7 @@ __all__ = [
     "ANCHOR",
     "BYS",
     "COLLECTED",
+    "CONFLICT_SAYS",
     "DRAINED",
     "DRILL",
     "DRILL_ENDED",

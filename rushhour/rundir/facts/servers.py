@@ -15,6 +15,7 @@ class Backend:
 
 
 REPLAY = "startup"  # the name of the process that replays the primary's WAL on a replica
+CONFLICT_SAYS = "due to conflict with recovery"  # a replica, to a session that it ended to replay the WAL
 
 
 @dataclass(frozen=True, slots=True)
