@@ -24,6 +24,7 @@ _ENDS = (
     "JUMP_BACKWARD",
     "JUMP_ABSOLUTE",
 )
+_NOTHING = ("NOP", "NOT_TAKEN")  # as the line of `while True`
 _SETS = ("STORE_FAST", "DELETE_FAST", "STORE_NAME", "DELETE_NAME")
 _ADDS = ("LIST_APPEND", "SET_ADD", "MAP_ADD")  # of comprehensions, and of `[*others, this]`
 # Where a coroutine is while another one that it awaits runs, or waits.
@@ -196,7 +197,9 @@ def _ends_round(code: CodeType, lasti: int, loop: frozenset[int]) -> bool:
             continue
         seen.add(number)
         after = number > at or items[number].opname in AWAITS
-        if lines[number] in ({lines[at], *back} if after else leaves):
+        if items[number].opname in _NOTHING:
+            ahead += further[number]
+        elif lines[number] in ({lines[at], *back} if after else leaves):
             kept.update(_set_by(items[number]) if after else ())
             ahead += further[number]
         else:
