@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from .flow import AWAITS, offsets_ahead
+from .flow import AWAITS, closed_by_flags, offsets_ahead
 from .frames import attributes_of, local_of, variables_of
 
 if TYPE_CHECKING:
     import dis
     from collections.abc import Iterator
     from types import CodeType, FrameType
+
+    from .flow import Step
 
 ITERATES = "for"  # at the head of a loop
 ENTERS = "with"  # at the start of a block, of which `__enter__` is called
@@ -92,14 +95,41 @@ def _hands_over(code: CodeType, lasti: int) -> bool:
 
 def methods_named(frame: FrameType, verbs: frozenset[str]) -> Iterator[tuple[Any, str, str]]:
     """Yield what a function may yet call one of these methods of: the object, the method, the variable."""
-    if verbs.isdisjoint(frame.f_code.co_names):
+    code = frame.f_code
+    if verbs.isdisjoint(code.co_names):
         return
-    paths = _methods_ahead(frame.f_code, frame.f_lasti, verbs)
+    paths = _methods_ahead(code, frame.f_lasti, verbs, closed_by_flags(code, frame.f_globals))
     variables = variables_of(frame, *(path[0] for path in paths)) if paths else []
     for path, variable in zip(paths, variables or [None] * len(paths), strict=True):
         found = _resolved(frame, path[:-1], variable)
         if found is not None:
             yield found, path[-1], path[0]
+
+
+def may_call(code: CodeType, verbs: frozenset[str]) -> bool:
+    """Return whether a function may come to what has one of these names, from its start on."""
+    if verbs.isdisjoint(code.co_names):
+        return False
+    closed = closed_by_flags(code, _variables_of_module(code.co_filename))
+    return bool(_attributes_ahead(code, verbs, closed))
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _variables_of_module(file: str) -> dict[str, Any]:
+    modules = (module for module in [*sys.modules.values()] if attributes_of(module).get("__file__") == file)
+    return next((attributes_of(module) for module in modules), {})
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _attributes_ahead(code: CodeType, verbs: frozenset[str], closed: frozenset[Step]) -> frozenset[str]:
+    import dis  # noqa: PLC0415  # as below
+
+    ahead = offsets_ahead(code, -1, closed)
+    return frozenset(
+        item.argval
+        for item in dis.get_instructions(code)
+        if item.offset in ahead and item.opname.startswith(_ATTRIBUTES) and item.argval in verbs
+    )
 
 
 def _resolved(frame: FrameType, path: _Path, found: Any) -> Any:
@@ -117,13 +147,15 @@ def _resolved(frame: FrameType, path: _Path, found: Any) -> Any:
 
 
 @lru_cache(maxsize=_MAX_PLACES)
-def _methods_ahead(code: CodeType, lasti: int, verbs: frozenset[str]) -> tuple[_Path, ...]:
+def _methods_ahead(
+    code: CodeType, lasti: int, verbs: frozenset[str], closed: frozenset[Step]
+) -> tuple[_Path, ...]:
     """The methods of its variables that a function may come to from where it stands: ("self", "done", "set").
 
     Where it goes on as planned: what only the handlers of exceptions call may never be called.
     """
     methods = _methods_of(code, verbs)
-    ahead = offsets_ahead(code, lasti) if methods else set()
+    ahead = offsets_ahead(code, lasti, closed) if methods else set()
     return tuple(dict.fromkeys(path for offset, path in methods if offset in ahead))
 
 

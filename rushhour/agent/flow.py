@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from operator import not_
+from typing import TYPE_CHECKING, Any
 
 from .frames import GENERATOR
 
 if TYPE_CHECKING:
     import dis
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from types import CodeType
+
+    Step = tuple[int, int]  # from the number of an instruction to that of one that may follow
 
 _MAX_PLACES = 2_000
 # The instruction after one of these does not follow it.
@@ -27,18 +31,73 @@ _ENDS = (
 _NOTHING = ("NOP", "NOT_TAKEN")  # as the line of `while True`
 _SETS = ("STORE_FAST", "DELETE_FAST", "STORE_NAME", "DELETE_NAME")
 _ADDS = ("LIST_APPEND", "SET_ADD", "MAP_ADD")  # of comprehensions, and of `[*others, this]`
+_PLAIN = (bool, int, float, str, type(None))
+_JUMPS: dict[str, Callable[[Any], bool]] = {
+    "_IF_TRUE": bool,
+    "_IF_FALSE": not_,
+    "_IF_NONE": lambda value: value is None,
+    "_IF_NOT_NONE": lambda value: value is not None,
+}
 # Where a coroutine is while another one that it awaits runs, or waits.
 AWAITS = ("LOAD_CONST", "SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT")
 
 
-def offsets_ahead(code: CodeType, lasti: int) -> set[int]:
-    """Where a function may come to from an instruction if nothing is raised."""
+def offsets_ahead(code: CodeType, lasti: int, closed: Collection[Step] = ()) -> set[int]:
+    """Where a function may come to from an instruction if nothing is raised, and no closed step is taken.
+
+    From its start if the instruction is -1.
+    """
     import dis  # noqa: PLC0415  # most services never come here
 
     items = list(dis.get_instructions(code))
     at = _number_at(items, lasti)
-    further = _further(items)
+    further = [
+        [other for other in others if (number, other) not in closed]
+        for number, others in enumerate(_further(items))
+    ]
     return {items[number].offset for number in _reached(further, further[at] if at >= 0 else [0])}
+
+
+def closed_by_flags(code: CodeType, of_module: Mapping[str, Any]) -> frozenset[Step]:
+    """Return the steps that settings of its module keep a function from, as `if ENDS_SESSIONS:` does.
+
+    A setting is a variable with a plain value that no function of the module sets.
+    """
+    return frozenset(
+        (number, number + 1 if jumps_if(of_module[name]) else target)
+        for number, target, name, jumps_if in _conditions_of(code)
+        if type(of_module.get(name, ...)) in _PLAIN and not _is_set_again(code.co_filename, name)
+    )
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _is_set_again(file: str, name: str) -> bool:
+    """Whether a function of a file may set a variable of its module; True where the file cannot be read."""
+    import linecache  # noqa: PLC0415  # as above
+
+    says = re.compile(rf"\s*global\b.*\b{name}\b")
+    lines = linecache.getlines(file)
+    return not lines or any(says.match(line) for line in lines)
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _conditions_of(code: CodeType) -> tuple[tuple[int, int, str, Callable[[Any], bool]], ...]:
+    """The jumps on a variable of the module: their numbers, where to, of what, and for which value."""
+    import dis  # noqa: PLC0415  # as above
+
+    items = list(dis.get_instructions(code))
+    numbers = {item.offset: number for number, item in enumerate(items)}
+    found: list[tuple[int, int, str, Callable[[Any], bool]]] = []
+    variable = ""
+    for number, item in enumerate(items):
+        if item.opname == "LOAD_GLOBAL":
+            variable = str(item.argval)
+        elif item.opname not in ("TO_BOOL", "EXTENDED_ARG", "CACHE"):
+            jumps_if = next((how for end, how in _JUMPS.items() if item.opname.endswith(end)), None)
+            if variable and jumps_if is not None and item.opname.startswith("POP_JUMP"):
+                found.append((number, numbers[item.argval], variable, jumps_if))
+            variable = ""
+    return tuple(found)
 
 
 def _reached(further: Sequence[Sequence[int]], begin: Iterable[int], past: int = -1) -> set[int]:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from .book import GC, is_in_a_generator
 from .call_sites import APPLICATION, LIBRARY, is_of
-from .calls import awaited_at, called_at, iterates, methods_named
+from .calls import awaited_at, called_at, iterates, may_call, methods_named
 from .coroutines import chain_of
 from .flow import (
     comes_round,
@@ -267,14 +267,15 @@ class Wait(NamedTuple):
     def gives_back(self, hold: Hold, places: list[Place]) -> bool:
         """Whether these functions may yet end a session's transaction, or their callers once they return.
 
-        So may a function that took the hold, in a later round: of that one only the names can be read.
+        So may a function that took the hold, in a later round: of that one only the names can be read, and
+        what settings keep it from.
         Never raises.
         """
         frame, at = places[-1]
         here = {other.f_code for other, _ in self.places}
-        if any(code not in here and not _ENDS_BY_NAME.isdisjoint(code.co_names) for code in hold.stack.codes):
-            return True
         try:
+            if any(code not in here and may_call(code, _ENDS_BY_NAME) for code in hold.stack.codes):
+                return True
             ahead = places if never_returns(frame.f_code, at) else self.places
         except Exception:  # as above
             return True

@@ -81,6 +81,67 @@ class Registry:
 
 
 REGISTRY = Registry()
+ENDS_SESSIONS = False  # settings
+END_AFTER_S: float | None = None
+stopping = False  # set by a function
+
+
+def stop() -> None:
+    global stopping  # noqa: PLW0603  # no setting
+    stopping = True
+
+
+def ends_it_if_set(items: Any, take: Take) -> None:
+    while True:
+        items.get()
+        take()
+        if ENDS_SESSIONS:
+            REGISTRY.remove()
+
+
+def ends_it_if_set_further_in(items: Any, take: Take) -> None:
+    def handle() -> None:
+        take()
+        if ENDS_SESSIONS:
+            REGISTRY.remove()
+
+    while True:
+        items.get()
+        handle()
+
+
+def returns_first_unless_set(items: Any, take: Take) -> None:
+    def handle() -> None:
+        take()
+        if not ENDS_SESSIONS:
+            return
+        REGISTRY.remove()
+
+    while True:
+        items.get()
+        handle()
+
+
+def ends_it_after_a_time_if_set(items: Any, take: Take) -> None:
+    def handle() -> None:
+        take()
+        if END_AFTER_S is not None:
+            REGISTRY.remove()
+
+    while True:
+        items.get()
+        handle()
+
+
+def ends_it_once_it_is_to_stop(items: Any, take: Take) -> None:
+    def handle() -> None:
+        take()
+        if stopping:
+            REGISTRY.remove()
+
+    while True:
+        items.get()
+        handle()
 
 
 def commits_in_batches(items: Any, take: Take) -> None:
@@ -165,10 +226,34 @@ def removes_it_if_it_fails(items: Any, take: Take) -> None:
 def test_a_threads_session_is_left_out_if_the_next_round_uses_it_unless_a_job_may_have_many_rounds(
     work: Any, lost: str | None
 ) -> None:
+    assert found_of(work) == lost
+
+
+@pytest.mark.parametrize(
+    ("work", "lost"),
+    [
+        (ends_it_if_set, OWNER_IDLE),
+        (ends_it_if_set_further_in, OWNER_IDLE),
+        (returns_first_unless_set, OWNER_IDLE),
+        (ends_it_after_a_time_if_set, OWNER_IDLE),
+        (ends_it_once_it_is_to_stop, None),
+    ],
+)
+def test_what_a_setting_keeps_from_the_end_of_its_session_does_not_end_it(
+    work: Any, lost: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found_of(work) == lost
+    monkeypatch.setitem(globals(), "ENDS_SESSIONS", True)
+    monkeypatch.setitem(globals(), "END_AFTER_S", 2.0)
+    assert found_of(work) is None
+
+
+def found_of(work: Any) -> str | None:
+    """Whether a scoped session is taken for left out after its second round."""
     loop = Loop(work)
     loop.step()
     first = loop.taking.holds[0]
     first.scoped = True
     assert loop.taking.lost(3.0)[0] is None
     first.used = 4.0
-    assert loop.taking.lost(6.0)[0] == lost
+    return loop.taking.lost(6.0)[0]
