@@ -207,7 +207,9 @@ def test_an_unwritable_directory_is_reported_in_one_line(subject: Subject) -> No
     (subject.folder / "service.py").write_text("""
 from sqlalchemy import create_engine
 from sqlalchemy.pool import Pool
-create_engine("sqlite://").connect().close()
+db = create_engine("sqlite://")
+db.connect().close()
+db.dispose()
 print(Pool.connect.__module__)
 """)
     done = subprocess.run(
@@ -329,6 +331,7 @@ for _ in range(3):
         print(connection.execute(ONE).scalar())
 agent_wrote("fault", where="check-out")
 agent_wrote("fault", where="check-in")
+db.dispose()
 """)
     done = subprocess.run(
         [sys.executable, str(program)],
