@@ -31,6 +31,7 @@ _ENDS = (
 _NOTHING = ("NOP", "NOT_TAKEN")  # as the line of `while True`
 _SETS = ("STORE_FAST", "DELETE_FAST", "STORE_NAME", "DELETE_NAME")
 _ADDS = ("LIST_APPEND", "SET_ADD", "MAP_ADD")  # of comprehensions, and of `[*others, this]`
+_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")
 _PLAIN = (bool, int, float, str, type(None))
 _JUMPS: dict[str, Callable[[Any], bool]] = {
     "_IF_TRUE": bool,
@@ -82,22 +83,35 @@ def _is_set_again(file: str, name: str) -> bool:
 
 @lru_cache(maxsize=_MAX_PLACES)
 def _conditions_of(code: CodeType) -> tuple[tuple[int, int, str, Callable[[Any], bool]], ...]:
-    """The jumps on a variable of the module: their numbers, where to, of what, and for which value."""
+    """The jumps on a variable of the module: their numbers, where to, of what, and for which values."""
     import dis  # noqa: PLC0415  # as above
 
     items = list(dis.get_instructions(code))
     numbers = {item.offset: number for number, item in enumerate(items)}
     found: list[tuple[int, int, str, Callable[[Any], bool]]] = []
-    variable = ""
+    condition: list[dis.Instruction] = []
     for number, item in enumerate(items):
         if item.opname == "LOAD_GLOBAL":
-            variable = str(item.argval)
-        elif item.opname not in ("TO_BOOL", "EXTENDED_ARG", "CACHE"):
-            jumps_if = next((how for end, how in _JUMPS.items() if item.opname.endswith(end)), None)
-            if variable and jumps_if is not None and item.opname.startswith("POP_JUMP"):
-                found.append((number, numbers[item.argval], variable, jumps_if))
-            variable = ""
+            condition = [item]
+        elif item.opname.startswith("POP_JUMP"):
+            jumps_if = _holds(condition[1:], item)
+            if condition and jumps_if is not None:
+                found.append((number, numbers[item.argval], str(condition[0].argval), jumps_if))
+            condition = []
+        elif condition and item.opname not in ("TO_BOOL", "EXTENDED_ARG", "CACHE"):
+            condition.append(item)
     return tuple(found)
+
+
+def _holds(then: Sequence[dis.Instruction], jump: dis.Instruction) -> Callable[[Any], bool] | None:
+    """Return for which values of what was loaded, and compared with a constant at most, a jump is taken."""
+    jumps_if = next((how for end, how in _JUMPS.items() if jump.opname.endswith(end)), None)
+    if jumps_if is None or not then:
+        return jumps_if
+    if [item.opname for item in then[1:]] != ["COMPARE_OP"] or then[0].opname not in _CONSTANTS:
+        return None
+    constant, same = then[0].argval, {"==": True, "!=": False}.get(then[1].argval)
+    return None if same is None else lambda value: jumps_if((value == constant) is same)
 
 
 def _reached(further: Sequence[Sequence[int]], begin: Iterable[int], past: int = -1) -> set[int]:

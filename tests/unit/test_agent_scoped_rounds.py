@@ -83,6 +83,7 @@ class Registry:
 REGISTRY = Registry()
 ENDS_SESSIONS = False  # settings
 END_AFTER_S: float | None = None
+MODE = "quick"
 stopping = False  # set by a function
 
 
@@ -126,6 +127,28 @@ def ends_it_after_a_time_if_set(items: Any, take: Take) -> None:
     def handle() -> None:
         take()
         if END_AFTER_S is not None:
+            REGISTRY.remove()
+
+    while True:
+        items.get()
+        handle()
+
+
+def ends_it_in_another_mode(items: Any, take: Take) -> None:
+    def handle() -> None:
+        take()
+        if MODE == "thorough":
+            REGISTRY.remove()
+
+    while True:
+        items.get()
+        handle()
+
+
+def ends_it_unless_in_this_mode(items: Any, take: Take) -> None:
+    def handle() -> None:
+        take()
+        if MODE != "quick":
             REGISTRY.remove()
 
     while True:
@@ -236,6 +259,8 @@ def test_a_threads_session_is_left_out_if_the_next_round_uses_it_unless_a_job_ma
         (ends_it_if_set_further_in, OWNER_IDLE),
         (returns_first_unless_set, OWNER_IDLE),
         (ends_it_after_a_time_if_set, OWNER_IDLE),
+        (ends_it_in_another_mode, OWNER_IDLE),
+        (ends_it_unless_in_this_mode, OWNER_IDLE),
         (ends_it_once_it_is_to_stop, None),
     ],
 )
@@ -245,6 +270,7 @@ def test_what_a_setting_keeps_from_the_end_of_its_session_does_not_end_it(
     assert found_of(work) == lost
     monkeypatch.setitem(globals(), "ENDS_SESSIONS", True)
     monkeypatch.setitem(globals(), "END_AFTER_S", 2.0)
+    monkeypatch.setitem(globals(), "MODE", "thorough")
     assert found_of(work) is None
 
 
