@@ -19,6 +19,7 @@ def test_each_failed_request_counts_once_however_its_error_was_wrapped(tmp_path:
         pool_timeout=0.01,
         connect_args={"check_same_thread": False},
     )
+    another = create_engine("sqlite://")
     app = Flask("service")
     handler = logging.FileHandler(tmp_path / "service.log")
     app.logger.addHandler(handler)
@@ -37,7 +38,7 @@ def test_each_failed_request_counts_once_however_its_error_was_wrapped(tmp_path:
 
     @app.get("/other")
     def other() -> str:
-        with create_engine("sqlite://").connect() as connection:
+        with another.connect() as connection:
             return str(connection.execute(text("SELECT * FROM missing")).all())
 
     logs = LogWatcher(tmp_path)
@@ -47,6 +48,7 @@ def test_each_failed_request_counts_once_however_its_error_was_wrapped(tmp_path:
     handler.close()
     app.logger.removeHandler(handler)
     engine.dispose()
+    another.dispose()
     assert statuses == [500] * 4
     assert (tmp_path / "service.log").read_text().count("QueuePool limit of size 1 overflow 0 reached") > 3
     assert logs.poll() == [LogCount("service", queuepool_timeouts=3, errors=1)]

@@ -332,3 +332,4 @@ def test_a_call_of_a_driver_in_c_is_a_wait_for_the_server(tmp_path: Path) -> Non
     finally:
         go_on.set()
         thread.join(DEADLINE_S)
+        connection.close()
