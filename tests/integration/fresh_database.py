@@ -1,5 +1,6 @@
 """A database of its own on the shared server, so that tests do not meet each other's tables."""
 
+import gc
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,4 +46,5 @@ def fresh_database(server: BareServer) -> Iterator[FreshDatabase]:
                 url=f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""),
             )
         finally:
+            gc.collect()  # sessions that threads left behind roll back now, not when their database is gone
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
