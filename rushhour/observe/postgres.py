@@ -21,6 +21,7 @@ DEADLINE_S: Final = 2.0  # a sample takes at most this long
 # stay for seconds in the middle of a record, which a replica cannot replay and which is not lag.
 # The end of WAL on the primary, as known to the replica, is the receiver's latest_end_lsn. The receiver's row
 # disappears with its connection; then only the received position is known.
+# Each age reads the clock anew, that of a transaction after that of its idling: it is never the lesser.
 # Only the command and the table of a query are recorded: the rest may contain personal data.
 _SQL: Final = r"""
 WITH sessions AS MATERIALIZED (
@@ -47,9 +48,9 @@ SELECT
      FROM (SELECT wait_event_type || ':' || wait_event AS wait, count(*) AS n
              FROM others WHERE wait_event IS NOT NULL GROUP BY wait) AS by_wait),
   (SELECT count(*) FROM clients)::int,
-  (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM others)::float8,
   (SELECT extract(epoch FROM clock_timestamp() - min(state_change)) FROM others
     WHERE state LIKE 'idle in transaction%')::float8,
+  (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM others)::float8,
   pg_is_in_recovery(),
   CASE WHEN pg_is_in_recovery() THEN EXISTS (SELECT FROM receiver WHERE status = 'streaming')
        ELSE EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming') END,
@@ -123,7 +124,7 @@ class ServerSampler:
 
     def _read(self, row: tuple[Any, ...]) -> ServerSample:
         (
-            max_connections, reserved, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
+            max_connections, reserved, states, waits, connections, oldest_idle_in_xact_s, oldest_xact_s,
             in_recovery, streaming, end, replayed, commit_age_s, conflicts, replay_wait, commits, rollbacks,
             backends, lock_waits, _heartbeat,
         ) = row  # fmt: skip
