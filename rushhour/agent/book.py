@@ -144,10 +144,18 @@ def is_beside_request(hold: Hold) -> bool:
 def of_ended_request(hold: Hold) -> bool:
     """Whether the request that took it has ended, and nobody else may have it in hands.
 
-    A request of an event loop may have left it to a task, and a registry keeps its session for the thread.
+    A registry keeps its session for the thread.
+    """
+    return not hold.others and not hold.scoped and is_left(hold)
+
+
+def is_left(hold: Hold) -> bool:
+    """Whether its owner took it for a request that has ended, and so no longer waits for anything with it.
+
+    A request of an event loop may have left it to a task.
     """
     request = hold.request
-    if request is None or request.in_loop or request.ended is None or hold.others or hold.scoped:
+    if request is None or request.in_loop or request.ended is None:
         return False
     return hold.taken <= request.ended and not is_beside_request(hold)
 

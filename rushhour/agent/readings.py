@@ -29,6 +29,14 @@ def checked_out_and_waiting(pool: Any, live: int) -> tuple[int, int]:
     return queue.maxsize - idle + pool._overflow, waiting
 
 
+def is_full(pool: Any) -> bool:
+    """Return whether a pool with a queue has no connection left to give."""
+    if not -1 < pool._max_overflow <= pool._overflow:
+        return False
+    out, _ = checked_out_and_waiting(pool, 0)
+    return bool(out >= pool._pool.maxsize + pool._overflow)
+
+
 def unit_ended(hold: Hold) -> float | None:
     """Return when the unit of work of a hold ended; None if it was taken afterwards."""
     if hold.lost is not None:

@@ -12,18 +12,34 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from .asked import held_for
-from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
+from .book import (
+    CLOSE,
+    DETACH,
+    GC,
+    INVALIDATE,
+    Book,
+    Hold,
+    PoolState,
+    Request,
+    Slot,
+    Timeout,
+    is_left,
+    monotonic,
+)
 from .call_sites import Classifier, Stack
 from .creation import is_merged, made_at
 from .engines import address_of, is_lent, learn, with_signature_of
+from .frames import MAX_STACK, local_of
+from .readings import is_full
 
 OLDEST = (1, 4, 24)
 
@@ -47,6 +63,9 @@ class PoolPatch:
         self._request = request
         self._on_pool = on_pool  # called when a pool was first seen
         self._undo: list[Undo] = []
+        self._note = self._noting()
+        self._connects: set[CodeType] = set()  # of what stands for `Pool.connect`
+        self._checkout: CodeType | None = None  # of what calls the listeners of `checkout`
 
     def apply(self, sqlalchemy: ModuleType) -> None:
         """Patch the classes of the module that was just imported."""
@@ -61,6 +80,8 @@ class PoolPatch:
         self._classifier.add_plumbing(os.path.dirname(os.path.abspath(str(sqlalchemy.__file__))))
         for owner in (pool.Pool, pool.SingletonThreadPool):
             self._wrap(owner, "connect", lambda original: self._connect(original, exc.TimeoutError))
+        fairy: Any = pool.base._ConnectionFairy
+        self._checkout = fairy._checkout.__code__
         self._wrap(pool.QueuePool, "_do_get", self._do_get)
         self._wrap(pool.Pool, "_return_conn", self._return_conn)
         self._wrap(pool.Pool, "_create_connection", self._create_connection)
@@ -101,48 +122,79 @@ class PoolPatch:
 
     def _connect(self, original: Any, timeout_error: type[BaseException]) -> Any:
         """Pool.connect: the caller has its connection when this returns, and not before."""
-        book, live, fault = self._book, self._book.live, self._book.fault
-        find_stack, request = self._find_stack, self._request.get
-        get_ident, owner_of, timed_out = threading.get_ident, book.owner_of, self._timed_out
+        book, fault = self._book, self._book.fault
+        find_stack, timed_out, note = self._find_stack, self._timed_out, self._note
 
         def connect(pool: Any) -> Any:
             began = monotonic()
             try:
                 proxy = original(pool)
-            except timeout_error:
-                timed_out(pool, began)
+            except timeout_error as error:
+                timed_out(pool, began, error)
                 raise
             try:
                 record = proxy._connection_record
-                slot = record._rushhour_slot
-                if slot.hold is not None and _superseded(book, slot.hold, proxy):
-                    return proxy
-                hold = Hold()
-                hold.slot = slot
-                hold.waited = slot.got - began - slot.opening
-                hold.proxy = record.fairy_ref  # weak; kept here, for the record forgets it before it returns
-                hold.stack = find_stack(2)
-                asking = request()
-                # What a request has started and left behind has a copy of its context.
-                hold.request = asking if asking is None or asking.ended is None else None
-                hold.owner = owner = owner_of()
-                hold.thread = get_ident()
-                hold.returned = hold.lost = hold.others = hold.scoped = None
-                hold.followed = slot.inherited
-                hold.used = 0.0
-                hold.taken = monotonic()
-                slot.hold = live[hold] = owner.newest = hold
-                book.mark[0] = 0
+                hold = record._rushhour_slot.hold
+                if hold is None or not _superseded(book, hold, proxy):
+                    note(record, began, find_stack(2))
             except Exception as error:
                 fault("check-out", error)
             return proxy
 
+        self._connects.add(connect.__code__)
         return connect
 
-    def _timed_out(self, pool: Any, began: float) -> None:
-        """Note a time-out, which `Pool.connect` raises to the caller of what has called this."""
+    def _noting(self) -> Callable[[Any, float, Stack], None]:
+        """Return what notes a check-out by whoever runs now: of which record, asked for when and where."""
+        book, live, request = self._book, self._book.live, self._request.get
+        get_ident, owner_of = threading.get_ident, book.owner_of
+
+        def note(record: Any, began: float, stack: Stack) -> None:
+            slot = record._rushhour_slot
+            hold = Hold()
+            hold.slot = slot
+            hold.waited = slot.got - began - slot.opening
+            hold.proxy = record.fairy_ref  # weak; kept here, for the record forgets it before it returns
+            hold.stack = stack
+            asking = request()
+            # What a request has started and left behind has a copy of its context.
+            hold.request = asking if asking is None or asking.ended is None else None
+            hold.owner = owner = owner_of()
+            hold.thread = get_ident()
+            hold.returned = hold.lost = hold.others = hold.scoped = None
+            hold.followed = slot.inherited
+            hold.used = 0.0
+            hold.taken = monotonic()
+            slot.hold = live[hold] = owner.newest = hold
+            book.mark[0] = 0
+
+        return note
+
+    def _note_outer(self) -> None:
+        """Note the connections that listeners of `checkout` have in hands while they ask for another one.
+
+        Their callers get them when the listeners are done, and nobody knows of them before.
+        """
+        frame, depth, record = sys._getframe(), 1, None
+        while frame is not None and depth < MAX_STACK:
+            if frame.f_code in self._connects:
+                if record is not None and record._rushhour_slot.hold is None:
+                    self._note(record, local_of(frame, "began"), self._find_stack(depth + 1))
+                record = None
+            elif frame.f_code is self._checkout:
+                record = getattr(local_of(frame, "fairy"), "_connection_record", None)
+            frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+
+    def _timed_out(self, pool: Any, began: float, raised: Any) -> None:
+        """Note a time-out, which `Pool.connect` raises to the caller of what has called this.
+
+        One that a listener of `checkout` has let pass was noted where that asked.
+        """
         book = self._book
         try:
+            if getattr(raised, "_rushhour_noted", False):
+                return
+            raised._rushhour_noted = True
             now, stack = monotonic(), self._find_stack(3)
             state, asking = self._state(pool), self._request.get()
             if asking is not None and asking.ended is not None:
@@ -152,7 +204,8 @@ class PoolPatch:
             try:
                 holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
                 if holding == (0, 0):
-                    holding = held_for(owner, threading.get_ident(), book.live.copy(), state)
+                    waiting = [hold for hold in book.live.copy() if not is_left(hold)]
+                    holding = held_for(owner, threading.get_ident(), waiting, state)
                 beside = holding == (0, 0) and book.held_beside(asking, owner, state, began)
             except Exception as error:  # that it was one is known
                 book.fault("time-out", error)
@@ -169,13 +222,18 @@ class PoolPatch:
             book.fault("time-out", error)
 
     def _do_get(self, original: Any) -> Any:
-        """QueuePool._do_get: when its caller left the queue.
+        """QueuePool._do_get: when its caller left the queue, and what it has in hands when it comes.
 
         It calls itself again when another thread was faster; the outermost call writes last.
         """
-        fault = self._book.fault
+        fault, note_outer = self._book.fault, self._note_outer
 
         def _do_get(pool: Any) -> Any:
+            try:
+                if is_full(pool):
+                    note_outer()
+            except Exception as error:
+                fault("a full pool", error)
             record = original(pool)
             try:
                 record._rushhour_slot.got = monotonic()

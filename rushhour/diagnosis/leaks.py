@@ -41,7 +41,8 @@ class LeakSignals:
     retained: int | None  # those that something still refers to; both are None where nobody collected
     checkouts: int | None  # of these call sites, all whose request has ended
     answered: int | None  # requests answered well by these endpoints
-    answered_while_full: int | None  # of them, after the last connection of the pool had leaked
+    failed: int  # requests that these endpoints failed otherwise than by a pool time-out
+    answered_while_full: int | None  # of the answers, those after the last connection of the pool had leaked
     first_s: float
     last_s: float
     oldest_s: float  # how long the oldest has been out
@@ -113,7 +114,9 @@ class LeakSignals:
         if per_checkout is not None and per_checkout >= REUSED and not some_come_back:
             return not self.answered_otherwise
         # Where no endpoint is known: a session of a thread takes a connection once, and keeps it.
-        not_reused = per_checkout is not None and per_checkout <= NOT_REUSED
+        # Requests that failed may have used a connection before they did.
+        may_use = (self.answered or 0) + self.failed
+        not_reused = per_checkout is not None and may_use <= NOT_REUSED * checkouts
         return False if checkouts >= ENOUGH_CHECKOUTS and (not_reused or some_come_back) else None
 
     @property
@@ -208,6 +211,7 @@ def _of_pool(
         retained=retained,
         checkouts=_ended(history, window, keys),
         answered=_answered(history, routes, window.load_started_s),
+        failed=_failed(history, routes, pool, window.load_started_s),
         # The second in which it became full is shared with answers from before.
         answered_while_full=None if full_from_s is None else _answered(history, routes, full_from_s + 1),
         first_s=min(taken),
@@ -255,6 +259,25 @@ def _answered(history: History, routes: set[str], from_s: float) -> int | None:
     if not rows:
         return None
     return sum(row.count for row in rows if row.outcome is f.Outcome.OK and row.t_s >= math.floor(from_s))
+
+
+def _failed(history: History, routes: set[str], pool: str, from_s: float) -> int:
+    """Count answers 5xx of these routes that no time-out of this pool accounts for.
+
+    A service may hide the name of the error, so time-outs are counted as the agent saw them.
+    """
+    failed = sum(
+        row.count
+        for row in history.requests
+        if plain_endpoint(row.endpoint) in routes
+        and row.outcome in f.SERVER_ERRORS
+        and row.t_s >= math.floor(from_s)
+    )
+    turned_away = sum(
+        timeout.pool == pool and timeout.endpoint is not None and plain_endpoint(timeout.endpoint) in routes
+        for timeout in history.pool_timeouts
+    )
+    return max(0, failed - turned_away)
 
 
 def _fully_leaked_from_s(history: History, window: Window, pool: str) -> float | None:

@@ -372,6 +372,26 @@ def test_a_time_out_is_counted_where_it_cannot_be_seen_what_its_owner_holds(
     assert [where for where, _ in book.faults] == ["time-out"]
 
 
+@pytest.mark.parametrize(("ended", "holding"), [(None, (1, 0)), (2.0, (0, 0))])
+def test_who_took_a_connection_for_a_request_that_has_ended_waits_for_nobody_with_it(
+    monkeypatch: pytest.MonkeyPatch, ended: float | None, holding: tuple[int, int]
+) -> None:
+    """A thread of a server that has left its connection out waits for its next request."""
+
+    def full(_pool: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(sqlalchemy_pools, "held_for", lambda _owner, _thread, live, _pool: (len(live), 0))
+    book, pool, left = Book(), FakePool(), Request("GET", None)
+    left.ended = ended
+    a_hold(book, pool, left, 0, 1.0).scoped = True
+    request: ContextVar[Request | None] = ContextVar("request", default=None)
+    patch = PoolPatch(book, Classifier(), lambda _: UNKNOWN, request, lambda: None)
+    with pytest.raises(TimeoutError):
+        patch._connect(full, TimeoutError)(pool)
+    assert [timeout.holding for timeout in book.timeouts] == [holding]
+
+
 def test_a_time_out_looks_for_greenlets_that_wait_for_it_only_where_one_holds_a_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

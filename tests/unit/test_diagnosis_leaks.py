@@ -87,6 +87,35 @@ def test_one_leak_by_a_task_of_each_process_is_hardly_a_session_of_a_thread(
     assert (found.cause, found.confidence) == ("scope-never-removed", confidence)
 
 
+def failing(leaks: int, failed: int, *, scoped: bool) -> History:
+    """No request is answered: all fail, and some of them because the pool is empty."""
+    story = h.Story(users=10)
+    story.requests(h.LIST, failed, 30, f.Outcome.HTTP_5XX, seconds=range(12, 13))
+    for number in range(leaks):
+        story.checkout(number, 12.0, thread=f"t{number}", scoped=scoped)
+    for _ in range(20):
+        story.timeout(14.0)
+    story.site(checkouts=leaks, held_s=0.0)
+    story.pool("replica", lambda t: h.Level(out=leaks, leaked=leaks, checkouts=leaks))
+    return story.history()
+
+
+@pytest.mark.parametrize(
+    ("failed", "scoped", "said"),
+    [
+        (20 + 60, True, ("scope-never-removed", "certain")),
+        (20 + 60, False, ("scope-never-removed", "likely")),
+        (20 + 6, True, ("unclosed-path", "likely")),  # each took one of its own, and failed
+        (20, True, ("unclosed-path", "likely")),
+    ],
+)
+def test_requests_that_fail_otherwise_than_by_a_time_out_may_have_used_a_kept_session(
+    failed: int, scoped: bool, said: tuple[str, str]
+) -> None:
+    found = diagnosed(failing(6, failed, scoped=scoped))
+    assert (found.cause, found.confidence) == said
+
+
 def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
