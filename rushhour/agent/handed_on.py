@@ -51,14 +51,14 @@ _MARKS = ("Session", "Connection", "Cursor", "Result", "Transaction", "Query")  
 _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an engine, of a factory
 
 
-def carries(*roots: object, near: int = NEAR) -> bool:
+def carries(*roots: object, near: int = NEAR, selves: bool = True) -> bool:
     """Return whether one of these is or refers to a connection, session or result of SQLAlchemy.
 
     `near`: in how many steps a generator or coroutine, which may hold one, counts as well; with NOT_NEAR no
-    work that goes on counts, nor what it has.
+    work that goes on counts, nor what it has. `selves`: whether objects count whose methods are among these.
     """
     seen: set[int] = set()
-    waiting = deque((root, 0) for root in roots)
+    waiting: deque[tuple[Any, int]] = deque((root, 0) for root in roots)
     while waiting and len(seen) < MOST_OBJECTS:
         found, steps = waiting.popleft()
         kind = type(found)  # not isinstance(), which asks the object itself: a proxy may raise
@@ -69,6 +69,8 @@ def carries(*roots: object, near: int = NEAR) -> bool:
         seen.add(id(found))
         if near == NOT_NEAR and issubclass(kind, (*_RUNNING, *task_types())):
             continue
+        if kind is types.MethodType and not selves:
+            found, kind = found.__func__, types.FunctionType
         waiting.extend((other, steps + 1) for other in _referents(found, kind))
     return False
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from .book import Request
 
+    Things = tuple[tuple[object, ...], object]  # what an item is given, and what it returns
+
 EXECUTOR, ANYIO, POOL, THREADING = MODULES = (
     "concurrent.futures.thread",
     "anyio._backends._asyncio",  # in whose threads Starlette runs what is not `async`
@@ -80,9 +82,7 @@ class ItemPatch(Patches):
             try:
                 return original(item, *arguments)
             finally:
-                self._end(
-                    began, getattr(item, "_rushhour_asker", SOMEBODY), lambda own: _things_of(item, own)
-                )
+                self._end(began, getattr(item, "_rushhour_asker", SOMEBODY), lambda: _things_of(item))
 
         return run
 
@@ -105,7 +105,7 @@ class ItemPatch(Patches):
                     result = function(*arguments)
                     return result
                 finally:
-                    self._end(began, asker, lambda own: (*_given(own, function, *arguments), result))
+                    self._end(began, asker, lambda: ((function, *arguments), result))
 
             return original(item, *rest, **options)
 
@@ -195,10 +195,11 @@ class ItemPatch(Patches):
             self._book.fault("item", error)
         return began
 
-    def _end(self, began: float, asker: Owner, things: Callable[[bool], tuple[object, ...]]) -> None:
+    def _end(self, began: float, asker: Owner, things: Callable[[], Things]) -> None:
         """Assign connections that an item left out to its asker, if its arguments or result carry them.
 
-        `things`: those; without the object whose method it is, where all sessions were made in the item.
+        `things`: those. A job that makes its sessions and keeps them in an object whose method it is, or was
+        given to call, hands them to nobody: that object lives on.
         """
         try:
             owner = self._book.owner_of()
@@ -211,7 +212,11 @@ class ItemPatch(Patches):
                 if (hold.owner is owner or (hold.others or {}).get("user") is owner)
                 and max(hold.taken, hold.used) >= began
             ]
-            if left and carries(*things(not all(getattr(hold, "made_here", False) for hold in left))):
+            if not left:
+                return
+            made_here = all(getattr(hold, "made_here", False) for hold in left)
+            given, result = things()
+            if carries(*given, selves=not made_here) or carries(result):
                 for hold in left:
                     add_holder(hold, ASKER, asker)
         except Exception as error:
@@ -234,27 +239,19 @@ class _PoolQueues:
 
     def put(self, result: Any) -> None:
         task, self._task = self._task, None
-        self._items._end(self._began, SOMEBODY, lambda _own: () if self._of_process else (task, result))
+        self._items._end(self._began, SOMEBODY, lambda: ((), None) if self._of_process else ((task,), result))
         self._put(result)
 
 
-def _things_of(item: Any, own: bool) -> tuple[object, ...]:
+def _things_of(item: Any) -> Things:
     """Return arguments and result of an item of `concurrent.futures` (from Python 3.14 on: `task`)."""
     given = item.task if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
     given = given if isinstance(given, tuple) else (given,)
-    return (*_given(own, *given), getattr(item.future, "_result", None))
+    return given, getattr(item.future, "_result", None)
 
 
 def _things_of_thread(thread: Any) -> tuple[object, ...]:
     """Return the arguments of a thread that is about to start, and what its own class keeps in it."""
     has = vars(thread)
     own = [value for name, value in has.items() if name not in _OF_THREADS]
-    return (*_given(True, has.get("_target"), has.get("_args"), has.get("_kwargs")), *own)
-
-
-def _given(own: bool, function: Any, *arguments: Any) -> tuple[object, ...]:
-    """What an item is given; with `own` also the object whose method it is.
-
-    A job that makes its session and keeps it in such an object, which lives on, hands it to nobody.
-    """
-    return (function if own else getattr(function, "__func__", function), *arguments)
+    return (has.get("_target"), has.get("_args"), has.get("_kwargs"), *own)

@@ -284,3 +284,20 @@ def test_a_result_is_looked_at_only_where_its_task_left_a_connection_out(is_out:
         return owner.result_carries is not False
 
     assert asyncio.run(main()) is is_out
+
+
+class Keeper:
+    """An object with a session, one of whose methods a job is given to call."""
+
+    def __init__(self) -> None:
+        self.session = Session(ENGINE)
+
+    def done(self) -> None:
+        """Is called at the end."""
+
+
+@pytest.mark.parametrize("given", [Keeper().done, partial(Keeper().done), [Keeper().done]])
+def test_an_object_whose_method_was_given_counts_only_if_asked_for(given: object) -> None:
+    assert carries(given)
+    assert not carries(given, selves=False)
+    assert carries(given, Session(ENGINE).close, selves=True)
