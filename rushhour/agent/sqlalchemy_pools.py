@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from .asked import held_for
@@ -175,15 +175,18 @@ class PoolPatch:
 
         Their callers get them when the listeners are done, and nobody knows of them before.
         """
-        frame, depth, record = sys._getframe(), 1, None
+        frame: FrameType | None = sys._getframe()
+        depth, record, found = 1, None, list[tuple[Any, float, Stack]]()
         while frame is not None and depth < MAX_STACK:
             if frame.f_code in self._connects:
                 if record is not None and record._rushhour_slot.hold is None:
-                    self._note(record, local_of(frame, "began"), self._find_stack(depth + 1))
+                    found.append((record, local_of(frame, "began"), self._find_stack(depth + 1)))
                 record = None
             elif frame.f_code is self._checkout:
                 record = getattr(local_of(frame, "fairy"), "_connection_record", None)
-            frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+            frame, depth = frame.f_back, depth + 1
+        for outer in reversed(found):  # in the order in which they were taken
+            self._note(*outer)
 
     def _timed_out(self, pool: Any, began: float, raised: Any) -> None:
         """Note a time-out, which `Pool.connect` raises to the caller of what has called this.

@@ -448,4 +448,6 @@ CASES: Final = (
         "held-across-external-wait (certain)",
         packages="mixed",
     ),
+    Case("tenant_limits", "gthread", ("nested-checkout",), (), "slow-or-dead-backend (possible)"),
+    Case("torn_down", "gthread", ("scope-never-removed",), (), "unclosed-path (likely)"),
 )

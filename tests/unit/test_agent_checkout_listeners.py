@@ -72,17 +72,23 @@ def test_a_connection_that_a_listener_fails_with_is_gone(book: Book) -> None:
 
 
 def test_each_connection_on_the_way_of_listeners_is_known(book: Book) -> None:
-    depth = list[int]()
+    depth, functions = list[int](), list[list[str]]()
 
     def looks_up_the_tenant(*_: object) -> None:
         if len(depth) < 2:
             depth.append(1)
-            engine.connect().close()
+            try:
+                engine.connect().close()
+            except exc.TimeoutError:
+                if not functions:
+                    functions.append([hold.stack.sites[0].function for hold in book.live])
+                raise
 
     engine = engine_with(looks_up_the_tenant, pool_size=1, max_overflow=1)
     with pytest.raises(exc.TimeoutError):
         engine.connect()
     assert [timeout.holding for timeout in book.timeouts] == [(2, 0)]
+    assert functions == [["test_each_connection_on_the_way_of_listeners_is_known", "looks_up_the_tenant"]]
     assert not book.live
 
 
