@@ -16,10 +16,11 @@ FIX = (
 
 ENGINE_FIX = (
     "Create the engine once per process, at import or at start-up, and use it in every request or task; an "
-    "engine that must be short-lived needs `dispose()` in a `finally`, or `poolclass=NullPool`."
+    "engine that must be short-lived needs `dispose()` in a `finally`, or `poolclass=NullPool`. Of engines "
+    "per tenant keep few, and dispose of each that a cache drops."
 )
 
-PER_REQUEST = 0.2  # engines per request: from here on it is created for each request of some endpoint
+PER_REQUEST = 0.2  # engines per request: from here on for each request of some endpoint, or each tenant
 NEAR = 5  # reserved for superusers, and the observer's own
 
 
@@ -100,7 +101,7 @@ def _engines(processes: ProcessSignals) -> str:
     site, made = processes.engines_site, processes.engines_made
     where = "?" if site is None else at(site)
     if (processes.engines_per_request or 0.0) >= PER_REQUEST:
-        each = f"an engine is created for each request, at {where}"
+        each = f"an engine is created for each request, or each tenant, at {where}"
         return f"{each}: {made:,} engines, each with a pool of its own"
     return f"{made:,} engines were created at {where}, each with a pool of its own"
 

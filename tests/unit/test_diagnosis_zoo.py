@@ -309,7 +309,10 @@ def test_an_engine_for_each_request_is_named_at_the_line_that_creates_it() -> No
     made = (f.EnginesMade(9.0, PID, site, 5, 5), f.EnginesMade(12.0, PID, site, requests, requests))
     found = diagnosed(dataclasses.replace(history, engines=made))
     assert found.cause == "server-limit"
-    assert f"an engine is created for each request, at shop.py:70 more: {requests} engines" in found.summary
+    assert (
+        f"an engine is created for each request, or each tenant, at shop.py:70 more: {requests} engines"
+        in found.summary
+    )
     assert found.fix.startswith("Create the engine once per process")
     few = diagnosed(dataclasses.replace(history, engines=made[:1]))
     assert "engine is created" not in few.summary
