@@ -21,6 +21,7 @@ ENGINE_FIX = (
 )
 
 PER_REQUEST = 0.2  # engines per request: from here on for each request of some endpoint, or each tenant
+NEARLY_EACH = 0.8
 NEAR = 5  # reserved for superusers, and the observer's own
 
 
@@ -100,9 +101,10 @@ def turned_away_by_server(signals: Signals, refused: int) -> float:
 def _engines(processes: ProcessSignals) -> str:
     site, made = processes.engines_site, processes.engines_made
     where = "?" if site is None else at(site)
-    if (processes.engines_per_request or 0.0) >= PER_REQUEST:
-        each = f"an engine is created for each request, or each tenant, at {where}"
-        return f"{each}: {made:,} engines, each with a pool of its own"
+    share = processes.engines_per_request or 0.0
+    if share >= PER_REQUEST:
+        each = "each request" if share >= NEARLY_EACH else "each request, or each tenant"
+        return f"an engine is created for {each}, at {where}: {made:,} engines, each with a pool of its own"
     return f"{made:,} engines were created at {where}, each with a pool of its own"
 
 

@@ -302,17 +302,19 @@ def test_every_rule_is_silent_on_a_healthy_run() -> None:
     assert len(BLACK_BOX_RULES) == len(set(BLACK_BOX_RULES))
 
 
-def test_an_engine_for_each_request_is_named_at_the_line_that_creates_it() -> None:
+@pytest.mark.parametrize(
+    ("made_per_request", "each"), [(1.0, "each request"), (0.5, "each request, or each tenant")]
+)
+def test_an_engine_for_each_request_is_named_at_the_line_that_creates_it(
+    made_per_request: float, each: str
+) -> None:
     history = refused()
-    requests = sum(row.count for row in history.requests)
+    engines = int(sum(row.count for row in history.requests) * made_per_request)
     site = f.CallSite("shop.py", 70, "more")
-    made = (f.EnginesMade(9.0, PID, site, 5, 5), f.EnginesMade(12.0, PID, site, requests, requests))
+    made = (f.EnginesMade(9.0, PID, site, 5, 5), f.EnginesMade(12.0, PID, site, engines, engines))
     found = diagnosed(dataclasses.replace(history, engines=made))
     assert found.cause == "server-limit"
-    assert (
-        f"an engine is created for each request, or each tenant, at shop.py:70 more: {requests} engines"
-        in found.summary
-    )
+    assert f"an engine is created for {each}, at shop.py:70 more: {engines} engines" in found.summary
     assert found.fix.startswith("Create the engine once per process")
     few = diagnosed(dataclasses.replace(history, engines=made[:1]))
     assert "engine is created" not in few.summary
