@@ -33,7 +33,15 @@ def fix_of(finding: Finding, signals: Signals, history: History) -> str:
         there = _in_job(leak, framework, scoped=scoped)
     else:
         there = _in_request(leak, framework, scoped=scoped)
+    if _mostly_by_tasks(leak, history):
+        there = f"{there} {_ASYNCHRONOUS}"
     return f"{there} {finding.fix}"
+
+
+def _mostly_by_tasks(leak: LeakSignals, history: History) -> bool:
+    """Return whether tasks of an event loop took most of what was out too long at the leaking line."""
+    by_tasks = [out.by_task for out in history.checkouts if out.site == leak.site]
+    return sum(by_tasks) * 2 > len(by_tasks)
 
 
 def _framework(leak: LeakSignals, history: History) -> str | None:
@@ -75,6 +83,7 @@ _FLASK_SQLALCHEMY = (
     "For {where}: Flask-SQLAlchemy removes `db.session` after each request, and no other session: use "
     "`db.session` there, or "
 )
+_ASYNCHRONOUS = "Of an `AsyncSession` that is `async with`, in an `async def`."
 _WITH = "In {where}: `with Session() as session:` around all that uses the session."
 _REQUEST = {  # framework, scoped session -> what to write where
     (

@@ -11,12 +11,14 @@ from rushhour.rundir import facts as f
 CAUSE = "nested-checkout"
 FIX = (
     "Take one connection per request: hand the open session to the helper instead of letting it open its "
-    "own. "
-    "If a second one is unavoidable, the pool needs threads x (connections per request - 1) + 1 "
+    "own. A helper that runs beside the request, in a task or thread of its own, cannot share the session: "
+    "end it before that one starts. "
+    "If a second one is unavoidable, the pool needs requests at once x (connections per request - 1) + 1 "
     "connections, or "
-    "the deadlock only becomes rarer. A lock, or a thread, that is waited for with a connection in hand must "
-    "not be kept by anybody who waits for a connection: allow no more threads than connections. A larger "
-    "pool without fewer threads postpones it."
+    "the deadlock only becomes rarer; threads bound the requests at once, under asyncio only a limit of its "
+    "own does. A lock, or a thread, that is waited for with a connection in hand must "
+    "not be kept by anybody who waits for a connection: allow no more of these requests than connections. A "
+    "larger pool without such a limit postpones it."
 )
 
 MOST = 0.5  # of the time-outs, or of the looks at holders

@@ -29,6 +29,16 @@ def fix(history: History) -> tuple[str, str]:
     return found.cause, found.fix
 
 
+def by_tasks(history: History) -> History:
+    checkouts = tuple(dataclasses.replace(one, by_task=True) for one in history.checkouts)
+    return dataclasses.replace(history, checkouts=checkouts)
+
+
+def test_a_leak_of_tasks_is_mended_with_async_with() -> None:
+    assert "`AsyncSession` that is `async with`" in fix(by_tasks(of(h.unclosed(), fastapi="0.1")))[1]
+    assert "async with" not in fix(of(h.unclosed(), fastapi="0.1"))[1]
+
+
 @pytest.mark.parametrize(
     ("story", "frameworks", "says"),
     [
