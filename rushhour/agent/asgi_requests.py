@@ -30,6 +30,32 @@ running_loop, (task_of, _py_task_of) = asyncio._get_running_loop, task_getters(a
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
+class RouteLabels:
+    """Labels the current request with its route, and keeps the labels."""
+
+    __slots__ = ("_labels",)
+
+    def __init__(self) -> None:
+        self._labels: dict[tuple[str, str, str], str] = {}
+
+    def give(self, scope: Any, path: str) -> None:
+        """Label the current request; `path` is the route's within what is mounted."""
+        request = current_request.get()
+        if request is not None:
+            mounts = scope.get("root_path", "")
+            if mounts:
+                mounts = mounts.removeprefix(scope.get("app_root_path", ""))
+            place = (request.method, mounts, path)
+            request.label = self._labels.get(place) or self._label(place)
+
+    def _label(self, place: tuple[str, str, str]) -> str:
+        method, mounts, path = place
+        label = f"{method} {as_flask_writes(mounts + path)}"
+        if len(self._labels) < MAX_LABELS:
+            self._labels[place] = label
+        return label
+
+
 class StarlettePatch(Patches):
     """Patches Starlette, and removes the patches."""
 
@@ -37,7 +63,6 @@ class StarlettePatch(Patches):
         self._book = book
         self._classifier = classifier
         super().__init__()
-        self._labels: dict[tuple[str, str, str], str] = {}
 
     def apply(self, applications: ModuleType) -> None:
         """Patch `starlette.applications`, which was just imported."""
@@ -101,17 +126,11 @@ class StarlettePatch(Patches):
 
         A plain function: a coroutine around another is resumed each time that the inner one is.
         """
-        fault, label_at, current = self._book.fault, self._labels.get, current_request.get
+        fault, label = self._book.fault, RouteLabels().give
 
         def handle(route: Any, scope: Any, receive: Any, send: Any) -> Any:
             try:
-                request = current()
-                if request is not None:
-                    mounts = scope.get("root_path", "")
-                    if mounts:
-                        mounts = mounts.removeprefix(scope.get("app_root_path", ""))
-                    place = (request.method, mounts, route.path)
-                    request.label = label_at(place) or self._label(place)
+                label(scope, route.path)
             except Exception as error:
                 fault("request route", error)
             return original(route, scope, receive, send)
@@ -138,12 +157,40 @@ class StarlettePatch(Patches):
 
         return __call__
 
-    def _label(self, place: tuple[str, str, str]) -> str:
-        method, mounts, path = place
-        label = f"{method} {as_flask_writes(mounts + path)}"
-        if len(self._labels) < MAX_LABELS:
-            self._labels[place] = label
-        return label
+
+class FastapiPatch(Patches):
+    """Patches FastAPI, and removes the patches."""
+
+    def __init__(self, book: Book, classifier: Classifier) -> None:
+        self._book = book
+        self._classifier = classifier
+        super().__init__()
+
+    def apply(self, routing: ModuleType) -> None:
+        """Patch `fastapi.routing`, which was just imported."""
+        self._book.modules["fastapi"] = version_of("fastapi")
+        self._classifier.add_framework(str(routing.__file__))
+        if "handle" in vars(routing.APIRoute):
+            self._wrap(routing.APIRoute, "handle", self._handle)
+
+    def _handle(self, original: Any) -> Any:
+        """APIRoute.handle: a route of a router that is included in another one.
+
+        Its own path lacks the prefixes of these, and it does not call Starlette's `Route.handle`.
+        """
+        fault, label = self._book.fault, RouteLabels().give
+
+        def handle(route: Any, scope: Any, receive: Any, send: Any) -> Any:
+            try:
+                known = scope.get("fastapi")
+                context = known.get("effective_route_context") if isinstance(known, dict) else None
+                if getattr(context, "original_route", None) is route:
+                    label(scope, context.path)
+            except Exception as error:
+                fault("request route", error)
+            return original(route, scope, receive, send)
+
+        return handle
 
 
 def as_flask_writes(path: str) -> str:

@@ -35,10 +35,24 @@ class FlaskPatch(Patches):
 
     def apply(self, flask: ModuleType) -> None:
         """Patch the module that was just imported."""
-        self._book.modules["flask"] = version_of("flask")
         self._classifier.add_framework(flask.Flask.wsgi_app.__code__.co_filename)
+        self._wrap(flask.Flask, "__init__", self._init)
         self._wrap(flask.Flask, "wsgi_app", self._wsgi_app)
         self._wrap(flask.Flask, "full_dispatch_request", lambda original: self._dispatch(original, flask))
+
+    def _init(self, original: Any) -> Any:
+        """Flask.__init__: Flask is seen once an application of it is made: Quart only imports it."""
+        modules, fault = self._book.modules, self._book.fault
+
+        def __init__(app: Any, *args: Any, **options: Any) -> None:  # noqa: N807  # stands in for it
+            try:
+                if "flask" not in modules:
+                    modules["flask"] = version_of("flask")
+            except Exception as error:
+                fault("application start", error)
+            original(app, *args, **options)
+
+        return __init__
 
     def _wsgi_app(self, original: Any) -> Any:
         fault, owner_of = self._book.fault, self._book.owner_of

@@ -172,9 +172,12 @@ def _patch(
         undo.append(patch.remove)
         patch.apply(module)
 
-    def know_fastapi(module: ModuleType) -> None:
-        book.modules["fastapi"] = version_of("fastapi")
-        classifier.add_framework(str(module.__file__))
+    def patch_fastapi(module: ModuleType) -> None:
+        from .asgi_requests import FastapiPatch  # noqa: PLC0415  # as above
+
+        patch = FastapiPatch(book, classifier)
+        undo.append(patch.remove)
+        patch.apply(module)
 
     def know_flask_sqlalchemy(_: ModuleType) -> None:
         book.modules["flask_sqlalchemy"] = version_of("flask-sqlalchemy")
@@ -183,7 +186,7 @@ def _patch(
         "flask_sqlalchemy": know_flask_sqlalchemy,
         "sqlalchemy": patch_sqlalchemy,
         "starlette.applications": patch_starlette,
-        "fastapi.routing": know_fastapi,
+        "fastapi.routing": patch_fastapi,
         **dict.fromkeys(LOOP_SERVERS, loops.apply),
         **dict.fromkeys(ITEMS, items.apply),
         **dict.fromkeys(WORKERS, boots.apply),

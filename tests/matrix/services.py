@@ -77,7 +77,7 @@ def app(environ, start_response):
 
 FASTAPI = """
 import os
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -86,6 +86,8 @@ engine = create_async_engine(os.environ["DATABASE_URL"], poolclass=AsyncAdaptedQ
 new = async_sessionmaker(engine)
 app = FastAPI()
 kept = []
+paths = APIRouter()
+leaks = APIRouter(prefix="/leak")
 
 async def session():
     async with new() as one:
@@ -96,12 +98,15 @@ async def items(number: int, db: AsyncSession = Depends(session)):
     assert (await db.execute(text("select 1"))).scalar() == 1
     return os.getpid()
 
-@app.get("/leak/{number}")
+@leaks.get("/{number}")
 async def leak(number: int):
     db = new()
     kept.append(db)
     assert (await db.execute(text("select 1"))).scalar() == 1  # leak
     return os.getpid()
+
+paths.include_router(leaks)
+app.include_router(paths)
 """
 
 STARLETTE = """

@@ -295,3 +295,42 @@ def test_routes_of_an_asgi_application(tmp_path: Path) -> None:
         Route("/items/{item_id}", "GET"),
         Route("/live", "WEBSOCKET"),
     ]
+
+
+FASTAPI_ROUTING = """
+import types
+class APIRoute:
+    include_in_schema = True
+    def __init__(self, path, methods): self.path, self.methods = path, set(methods)
+class APIWebSocketRoute:
+    def __init__(self, path): self.path = path
+class IncludedRouter:  # has no path of its own
+    def __init__(self, prefix, routes): self.prefix, self.included = prefix, routes
+def context(route, path):
+    known = {name: value for name, value in vars(route).items() if name != "path"}
+    return types.SimpleNamespace(original_route=route, path=path, **known)
+def iter_route_contexts(routes):
+    for route in routes:
+        if isinstance(route, IncludedRouter):
+            yield from (context(inner, route.prefix + inner.path) for inner in route.included)
+        else:
+            yield context(route, route.path)
+class FastAPI:
+    routes = [APIRoute("/health", ["GET"]), IncludedRouter("/api", [APIRoute("/items/{item_id}", ["GET"]),
+              APIWebSocketRoute("/live")])]
+FastAPI.__module__ = "fastapi.applications"
+"""
+
+
+def test_routes_of_routers_that_fastapi_includes(tmp_path: Path) -> None:
+    (tmp_path / "fastapi").mkdir()
+    (tmp_path / "fastapi" / "__init__.py").touch()
+    (tmp_path / "fastapi" / "routing.py").write_text(FASTAPI_ROUTING)
+    (tmp_path / "shop.py").write_text("from fastapi.routing import FastAPI\napp = FastAPI()\n")
+    routes, service = of_app("shop:app", sys.executable, tmp_path)
+    assert service.asgi
+    assert routes == [
+        Route("/api/items/{item_id}", "GET"),
+        Route("/api/live", "WEBSOCKET"),
+        Route("/health", "GET"),
+    ]

@@ -35,14 +35,16 @@ if not hasattr(app, "url_map") and not kinds & {"fastapi", "starlette"} and call
     app = app()
     kinds = {base.__module__.partition(".")[0] for base in type(app).__mro__}
 if kinds & {"fastapi", "starlette"}:
+    # What a router of FastAPI includes is no longer copied into the application's routes.
+    flat = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", iter)
     def routes(owner, prefix):
-        for route in owner.routes:
-            path = prefix + re.sub(r":[a-z]+}", "}", route.path)
+        for route in flat(owner.routes):
+            path = prefix + re.sub(r":[a-z]+}", "}", getattr(route, "path", None) or "")
             if getattr(route, "methods", None) and getattr(route, "include_in_schema", True):
                 yield [path, sorted(route.methods - {"HEAD", "OPTIONS"})]
             elif hasattr(route, "routes"):
                 yield from routes(route, path)
-            elif type(route).__name__.endswith("WebSocketRoute"):
+            elif type(getattr(route, "original_route", route)).__name__.endswith("WebSocketRoute"):
                 yield [path, ["WEBSOCKET"]]
     document = app.openapi() if hasattr(app, "openapi") else {}
     json.dump({"rules": list(routes(app, "")), "document": document}, sys.__stdout__)
