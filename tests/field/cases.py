@@ -450,4 +450,16 @@ CASES: Final = (
     ),
     Case("tenant_limits", "gthread", ("nested-checkout",), (), "slow-or-dead-backend (possible)"),
     Case("torn_down", "gthread", ("scope-never-removed",), (), "unclosed-path (likely)"),
+    # Written to break it once more, of asynchronous services alone.
+    Case(
+        "slow_reader",
+        "uvicorn",
+        ("abandoned-stream",),
+        (),
+        "abandoned-stream (certain)",
+        locustfile="readers.py",
+    ),
+    Case(
+        "one_session", "uvicorn", ("unclosed-path",), (), "unclosed-path (possible), a shared session named"
+    ),
 )
