@@ -1,6 +1,7 @@
 """`rushhour check`: one request per endpoint; does every connection come back when its response has ended?"""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,12 +33,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`leaked`: check-outs still out whose request has ended. `unrequested`: routes that no line reaches."""
+    """`leaked`: check-outs still out whose request has ended. `unrequested`: routes that no line reaches.
+
+    `at_work`: those that were taken meanwhile and are still out, of work that has not ended.
+    """
 
     answers: tuple[Answer, ...]
     leaked: tuple[f.CheckOut, ...]
     unrequested: tuple[str, ...]
     samples: int
+    at_work: tuple[f.CheckOut, ...] = ()
     unseen: int = 0  # processes that took connections, and of which nothing was seen after the last response
 
     @property
@@ -58,6 +63,13 @@ class CheckResult:
         ]
         doubts += [
             f"{route} was not requested; add a line for it to service.check" for route in self.unrequested
+        ]
+        doubts += [
+            f"pool {pool}: {counted_were(count, 'connection')} still out at {file}:{line}, in work that had "
+            "not ended: whether that gives back what it takes was not seen"
+            for (pool, file, line), count in Counter(
+                (out.pool, out.site.file, out.site.line) for out in self.at_work
+            ).items()
         ]
         if self.unseen:
             were = counted_were(self.unseen, "process")

@@ -56,5 +56,5 @@ def _held(out: CheckOut) -> Text:
     return Text(
         f"  pool {out.pool}: taken by {out.endpoint or 'code outside a request'} "
         f"at {out.site.file}:{out.site.line} {out.site.function}, "
-        f"still out {out.t_s - out.taken_s:.1f} s later (thread {out.thread}, server pid {out.server_pid})"
+        f"still out {out.t_s - out.taken_s:.1f} s later (in {out.thread}, server pid {out.server_pid})"
     )
