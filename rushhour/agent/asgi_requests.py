@@ -43,8 +43,8 @@ class RouteLabels:
         request = current_request.get()
         if request is not None:
             mounts = scope.get("root_path", "")
-            if mounts:
-                mounts = mounts.removeprefix(scope.get("app_root_path", ""))
+            if mounts:  # the server's own `root_path`, as of a proxy, is no part of the route
+                mounts = mounts.removeprefix(scope.get("app_root_path", mounts))
             place = (request.method, mounts, path)
             request.label = self._labels.get(place) or self._label(place)
 

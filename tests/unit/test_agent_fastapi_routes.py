@@ -46,6 +46,7 @@ HERE, OTHER = APIRoute(), APIRoute()
             included(HERE, "/items") | {"root_path": "/proxy/shop", "app_root_path": "/proxy"},
             "GET /shop/items",
         ),
+        (included(HERE, "/items") | {"root_path": "/proxy"}, "GET /items"),
         (included(OTHER, "/items"), None),  # of a router around a mounted application
         ({"fastapi": {}}, None),
         ({"fastapi": "somebody else's"}, None),
