@@ -184,7 +184,7 @@ class FastapiPatch(Patches):
             try:
                 known = scope.get("fastapi")
                 context = known.get("effective_route_context") if isinstance(known, dict) else None
-                if getattr(context, "original_route", None) is route:
+                if context is not None and getattr(context, "original_route", None) is route:
                     label(scope, context.path)
             except Exception as error:
                 fault("request route", error)

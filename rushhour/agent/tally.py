@@ -60,9 +60,7 @@ class Tally:
         self._take_opened()
         self._take_timeouts(records)
         for hold in self._units.resumed(list(self._ended)) if self._ended else ():
-            self._ended.discard(hold)
-            resumed: r.Resumed = {"k": "resumed", "id": self._written[hold], "t": rounded(hold.used)}
-            records.append(resumed)
+            self._write_resumed(hold, records)
         # Leaks stay, and may be thousands: what is known of them already is not asked again.
         leaked = [hold for hold in live if hold in self._ended]
         others = [hold for hold in live if hold not in self._ended] if leaked else live
@@ -131,6 +129,8 @@ class Tally:
                 self._write(hold, records)  # a leak, however soon it was found
                 self._write_end(hold, records)
             if hold in written:
+                if hold in self._ended and hold.how is not GC and not outlived(hold, hold.returned):
+                    self._write_resumed(hold, records)  # used and given back between two ticks
                 self._ended.discard(hold)
                 number = written.pop(hold)
                 at = rounded(hold.returned)
@@ -221,6 +221,12 @@ class Tally:
         if hold.lost is not None:
             ended["lost"] = hold.lost
         records.append(ended)
+
+    def _write_resumed(self, hold: Hold, records: list[Record]) -> None:
+        """It was handed on to work that goes on after its request."""
+        self._ended.discard(hold)
+        resumed: r.Resumed = {"k": "resumed", "id": self._written[hold], "t": rounded(hold.used)}
+        records.append(resumed)
 
     def _sample(self, leaked: list[Hold], others: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked

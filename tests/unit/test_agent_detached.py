@@ -16,6 +16,7 @@ from rushhour.agent.items import ANYIO, ItemPatch
 from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.readings import GRACE_S, outlived
 from rushhour.agent.standing import ELSEWHERE
+from rushhour.agent.tally import Tally
 from rushhour.agent.units import Units
 from rushhour.agent.uses import HELPER, USER, add_holder
 from tests.unit.standing_subject import counts_of
@@ -218,6 +219,35 @@ def test_a_connection_that_a_task_uses_after_its_request_is_no_leak_after_all() 
         may_end.set()
         await started
         assert units.resumed([hold]) == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("how", "kinds"), [("close", ["resumed", "back"]), ("gc", ["back"])])
+def test_a_connection_that_a_task_uses_and_gives_back_between_two_ticks_is_no_leak(
+    how: str, kinds: list[str]
+) -> None:
+    async def main() -> None:
+        may_end = asyncio.Event()
+        started, request = await answered(lambda: until_set(may_end))
+        book = Book()
+        hold = a_hold(book, FakePool(), request, 0, monotonic())
+        hold.owner = Owner(TASK, 0)
+        hold.owner.ended = monotonic()
+        ended_long_ago(request)
+        tally = Tally(book, Classifier())
+        assert [record["k"] for record in tally.tick(later()) if record["k"] in ("out", "ended")] == [
+            *("out", "ended")
+        ]
+        add_holder(hold, HELPER, owner_of(started))
+        hold.used = hold.returned = monotonic()
+        hold.how = how
+        del book.live[hold]
+        book.ended.append(hold)
+        may_end.set()
+        await started
+        records = tally.tick(later() + GRACE_S)
+        assert [record["k"] for record in records if record["k"] in ("resumed", "back")] == kinds
 
     asyncio.run(main())
 
