@@ -112,11 +112,14 @@ class HoldSignals:
         return looks[what] / sum(looks.values()) if sum(looks.values()) else 0.0
 
     def _most(self, part: int, whats: tuple[str, ...]) -> f.CallSite | None:
-        counts: Counter[f.CallSite] = Counter()
+        """Return the most frequent line; None if most were at no line of the service, as in a framework."""
+        counts: Counter[f.CallSite | None] = Counter()
         for (what, *sites), looks in self.places.items():
-            site = sites[part]
-            if what in whats and site is not None:
-                counts[site] += looks
+            if what in whats:
+                counts[sites[part]] += looks
+        nowhere = counts.pop(None, 0)
+        if nowhere > counts.total():
+            return None
         return next((site for site, _ in counts.most_common(1)), None)
 
 
@@ -135,6 +138,9 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     if not total and not late:
         return None
     line, most = next(iter(lines.most_common(1)), (None, 0))
+    stood = max(lines.total(), looks["elsewhere"] + looks["lock"])  # also at no line of the service
+    if lines.total() < MOST * stood:
+        line, most = None, 0
     pairs = _joined(history, pressure)
     states = Counter(backend.state for _, backend, _ in pairs)
     idle = sum(count for state, count in states.items() if state.startswith("idle"))
@@ -176,7 +182,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         elsewhere=shares["elsewhere"] + shares["lock"],
         unseen=unseen / (total + unseen) if unseen else 0.0,
         line=line,
-        line_share=most / sum(lines.values()) if lines else 0.0,
+        line_share=most / stood if stood else 0.0,
         joined=len(pairs),
         server_idle=idle / len(pairs) if pairs else None,
         server_active=states["active"] / len(pairs) if pairs else None,

@@ -216,6 +216,25 @@ def test_holders_in_a_query_over_another_connection_do_not_wait_for_something_el
     assert "waiting for something else than the database" in diagnosed(elsewhere("elsewhere")).summary
 
 
+@pytest.mark.parametrize(("at_a_line", "named"), [(60, True), (40, True), (3, False)])
+def test_a_line_at_which_few_were_seen_is_not_the_line_of_the_wait(at_a_line: int, named: bool) -> None:
+    """The others stood in a framework alone, as between two messages of a websocket."""
+    history = elsewhere("elsewhere")
+    places = (
+        f.Place("elsewhere", TAKEN, SEEN, at_a_line),
+        f.Place("elsewhere", TAKEN, None, 60 - at_a_line),
+    )
+    looks = tuple(
+        dataclasses.replace(one, places=places, lines=((SEEN, at_a_line),)) for one in history.doing
+    )
+    found = diagnosed(dataclasses.replace(history, doing=looks))
+    assert found.cause == "held-across-external-wait"
+    assert ("app/audit.py:49 audit" in found.summary) is named
+    assert any("app/audit.py:49" in str(one.value) for one in found.evidence) is named
+    assert found.confidence == ("likely" if named else "possible")
+    assert "with the connection taken at app/users.py:26 user" in found.summary
+
+
 def test_holders_of_a_service_that_uses_a_whole_core_may_compute() -> None:
     history = elsewhere("elsewhere")
     busy = tuple(f.HostSample(STARTED_S + second + 0.5, "service", 1.0, 80.0, 3) for second in range(LOAD_S))
