@@ -52,6 +52,7 @@ class FlaskPatch(Patches):
                 fault("application start", error)
             original(app, *args, **options)
 
+        __init__.__wrapped__ = original  # type: ignore[attr-defined]  # for inspect.signature
         return __init__
 
     def _wsgi_app(self, original: Any) -> Any:
