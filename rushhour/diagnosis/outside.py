@@ -100,11 +100,20 @@ def outside_signals(history: History, window: Window | None) -> Outside:
 
 
 def _idle_since(sample: f.ServerSample, quiet_s: float) -> int:
-    """Count sessions that have not moved since the last answer: a request without a customer is no leak."""
+    """Count sessions that have not moved since the last answer: a request without a customer is no leak.
+
+    Nor is a session for whose lock another one of the same name still waits: a request may have both.
+    """
     if not sample.backends:
         return sample.states.get(IDLE, 0)
     least_s = max(MOVED_S, sample.t_s - quiet_s)
-    return sum(backend.state.startswith(IDLE) and backend.state_s >= least_s for backend in sample.backends)
+    waited_for = {
+        wait.blocked_by for wait in sample.lock_waits if wait.name and wait.name == wait.blocker_name
+    }
+    return sum(
+        backend.state.startswith(IDLE) and backend.state_s >= least_s and backend.pid not in waited_for
+        for backend in sample.backends
+    )
 
 
 def _goes_on(history: History, window: Window | None) -> bool:

@@ -165,6 +165,31 @@ def test_a_cause_is_less_certain_or_unnamed_without_the_agent(
     assert found.call_sites == ()
 
 
+@pytest.mark.parametrize(
+    ("waiter", "cause"), [("shop of user app", "own-lock-chain"), (f.REPLAY, "unclosed-path")]
+)
+def test_a_session_that_another_one_of_the_service_waits_for_is_no_leak_from_outside(
+    waiter: str, cause: str
+) -> None:
+    """One request may have both, and wait for itself; replay waits for what leaked on a replica."""
+    history = histories.without_agent(histories.unclosed())
+
+    def waited_for(sample: f.ServerSample) -> f.ServerSample:
+        pids = range(9000, 9000 + sample.states.get("idle in transaction", 0))
+        name = "shop of user app"
+        return dataclasses.replace(
+            sample,
+            backends=tuple(f.Backend(pid, "idle in transaction", None, 30.0) for pid in pids),
+            lock_waits=tuple(
+                f.LockWait(pid + 100, pid, 20.0, "idle in transaction", 20.0, 20.0, waiter, name)
+                for pid in pids
+            ),
+        )
+
+    history = dataclasses.replace(history, servers=tuple(map(waited_for, history.servers)))
+    assert diagnose(history, measure(histories.scenario(), history)).cause == cause
+
+
 @pytest.mark.parametrize("cause", [nested, external, stream])
 @pytest.mark.parametrize(
     ("component", "cores", "limit"), [("machine", 1.8, 2.0), ("service", 0.95, None), ("service", 1.7, 2.0)]
