@@ -15,7 +15,7 @@ import pytest
 
 from rushhour.cli.main import _exit_of
 from rushhour.process.reaper import is_alive
-from tests.judged_runs import ROOT, TIMEOUT_S, Ended, asked_and_recorded, read, run, rushhour, told
+from tests.judged_runs import ROOT, TIMEOUT_S, Ended, hold_against_access_log, read, run, rushhour, told
 
 GONE_WITHIN_S = 60
 SHORTER = "--duration=6s"  # the pool is full after three
@@ -72,8 +72,7 @@ def test_every_request_of_the_access_log_was_recorded(
 ) -> None:
     """By one process, and by a master and two workers."""
     for _, folder in (leak, hotfix):
-        asked, recorded = asked_and_recorded(folder)
-        assert recorded == asked
+        hold_against_access_log(folder)
     rows = (hotfix[1] / "requests.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(row)["worker"] for row in rows} == {"worker-0", "worker-1"}
 
