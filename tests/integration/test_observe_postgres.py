@@ -98,6 +98,11 @@ def paused(server: BareServer) -> Iterator[None]:
         tell(signal.SIGCONT)
 
 
+def end(server: BareServer, pid: int) -> None:
+    with as_admin(server) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
 def own_backends(server: BareServer) -> set[int]:
     with as_admin(server) as admin, admin.cursor() as cursor:
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'rushhour'")
@@ -128,6 +133,7 @@ def test_states_waits_and_ages_of_the_service_but_not_of_the_observers(
             closing(psycopg2.connect(small.role_dsn, application_name="service", async_=True))
         )
         psycopg2.extras.wait_select(busy)
+        exits.callback(end, small, busy.info.backend_pid)  # closing does not end a query that runs
         busy.cursor().execute("SELECT pg_sleep(60)")
         # Both: the server reads what a session waits for after its state, which may have been another then.
         states = {"active": 1, "idle": 1, "idle in transaction": 1}
@@ -139,8 +145,6 @@ def test_states_waits_and_ages_of_the_service_but_not_of_the_observers(
         assert later.oldest_xact_s is not None
         assert later.oldest_idle_in_xact_s is not None
         assert sample.oldest_idle_in_xact_s < later.oldest_idle_in_xact_s <= later.oldest_xact_s
-        with as_admin(small) as admin, admin.cursor() as cursor:  # closing does not end a query that runs
-            cursor.execute("SELECT pg_terminate_backend(%s)", (busy.info.backend_pid,))
 
 
 def test_who_waits_for_a_lock_and_for_whom(small: BareServer, sampler: ServerSampler) -> None:
