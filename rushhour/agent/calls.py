@@ -7,8 +7,9 @@ from functools import lru_cache
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from .flow import AWAITS, closed_by_flags, offsets_ahead
+from .flow import AWAITS, offsets_ahead
 from .frames import attributes_of, local_of, variables_of
+from .settings import closed_by_settings
 
 if TYPE_CHECKING:
     import dis
@@ -98,7 +99,7 @@ def methods_named(frame: FrameType, verbs: frozenset[str]) -> Iterator[tuple[Any
     code = frame.f_code
     if verbs.isdisjoint(code.co_names):
         return
-    paths = _methods_ahead(code, frame.f_lasti, verbs, closed_by_flags(code, frame.f_globals))
+    paths = _methods_ahead(code, frame.f_lasti, verbs, closed_by_settings(code, frame.f_globals))
     variables = variables_of(frame, *(path[0] for path in paths)) if paths else []
     for path, variable in zip(paths, variables or [None] * len(paths), strict=True):
         found = _resolved(frame, path[:-1], variable)
@@ -110,7 +111,7 @@ def may_call(code: CodeType, verbs: frozenset[str]) -> bool:
     """Return whether a function may come to what has one of these names, from its start on."""
     if verbs.isdisjoint(code.co_names):
         return False
-    closed = closed_by_flags(code, _variables_of_module(code.co_filename))
+    closed = closed_by_settings(code, _variables_of_module(code.co_filename))
     return bool(_attributes_ahead(code, verbs, closed))
 
 

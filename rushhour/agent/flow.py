@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from functools import lru_cache
-from operator import not_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .frames import GENERATOR
 
 if TYPE_CHECKING:
     import dis
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from types import CodeType
 
     Step = tuple[int, int]  # from the number of an instruction to that of one that may follow
 
-_MAX_PLACES = 2_000
+MAX_PLACES = 2_000
 # The instruction after one of these does not follow it.
 _ENDS = (
     "RETURN_VALUE",
@@ -31,14 +29,6 @@ _ENDS = (
 _NOTHING = ("NOP", "NOT_TAKEN")  # as the line of `while True`
 _SETS = ("STORE_FAST", "DELETE_FAST", "STORE_NAME", "DELETE_NAME")
 _ADDS = ("LIST_APPEND", "SET_ADD", "MAP_ADD")  # of comprehensions, and of `[*others, this]`
-_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")
-_PLAIN = (bool, int, float, str, type(None))
-_JUMPS: dict[str, Callable[[Any], bool]] = {
-    "_IF_TRUE": bool,
-    "_IF_FALSE": not_,
-    "_IF_NONE": lambda value: value is None,
-    "_IF_NOT_NONE": lambda value: value is not None,
-}
 # Where a coroutine is while another one that it awaits runs, or waits.
 AWAITS = ("LOAD_CONST", "SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT")
 
@@ -57,61 +47,6 @@ def offsets_ahead(code: CodeType, lasti: int, closed: Collection[Step] = ()) -> 
         for number, others in enumerate(_further(items))
     ]
     return {items[number].offset for number in _reached(further, further[at] if at >= 0 else [0])}
-
-
-def closed_by_flags(code: CodeType, of_module: Mapping[str, Any]) -> frozenset[Step]:
-    """Return the steps that settings of its module keep a function from, as `if ENDS_SESSIONS:` does.
-
-    A setting is a variable with a plain value that no function of the module sets.
-    """
-    return frozenset(
-        (number, number + 1 if jumps_if(of_module[name]) else target)
-        for number, target, name, jumps_if in _conditions_of(code)
-        if type(of_module.get(name, ...)) in _PLAIN and not _is_set_again(code.co_filename, name)
-    )
-
-
-@lru_cache(maxsize=_MAX_PLACES)
-def _is_set_again(file: str, name: str) -> bool:
-    """Whether a function of a file may set a variable of its module; True where the file cannot be read."""
-    import linecache  # noqa: PLC0415  # as above
-
-    says = re.compile(rf"\s*global\b.*\b{name}\b")
-    lines = linecache.getlines(file)
-    return not lines or any(says.match(line) for line in lines)
-
-
-@lru_cache(maxsize=_MAX_PLACES)
-def _conditions_of(code: CodeType) -> tuple[tuple[int, int, str, Callable[[Any], bool]], ...]:
-    """The jumps on a variable of the module: their numbers, where to, of what, and for which values."""
-    import dis  # noqa: PLC0415  # as above
-
-    items = list(dis.get_instructions(code))
-    numbers = {item.offset: number for number, item in enumerate(items)}
-    found: list[tuple[int, int, str, Callable[[Any], bool]]] = []
-    condition: list[dis.Instruction] = []
-    for number, item in enumerate(items):
-        if item.opname == "LOAD_GLOBAL":
-            condition = [item]
-        elif item.opname.startswith("POP_JUMP"):
-            jumps_if = _holds(condition[1:], item)
-            if condition and jumps_if is not None:
-                found.append((number, numbers[item.argval], str(condition[0].argval), jumps_if))
-            condition = []
-        elif condition and item.opname not in ("TO_BOOL", "EXTENDED_ARG", "CACHE"):
-            condition.append(item)
-    return tuple(found)
-
-
-def _holds(then: Sequence[dis.Instruction], jump: dis.Instruction) -> Callable[[Any], bool] | None:
-    """Return for which values of what was loaded, and compared with a constant at most, a jump is taken."""
-    jumps_if = next((how for end, how in _JUMPS.items() if jump.opname.endswith(end)), None)
-    if jumps_if is None or not then:
-        return jumps_if
-    if [item.opname for item in then[1:]] != ["COMPARE_OP"] or then[0].opname not in _CONSTANTS:
-        return None
-    constant, same = then[0].argval, {"==": True, "!=": False}.get(then[1].argval)
-    return None if same is None else lambda value: jumps_if((value == constant) is same)
 
 
 def _reached(further: Sequence[Sequence[int]], begin: Iterable[int], past: int = -1) -> set[int]:
@@ -147,21 +82,21 @@ def _further(items: Sequence[dis.Instruction]) -> list[list[int]]:
     return found
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def loops_around(code: CodeType, lasti: int) -> int:
     """Return in how many loops of its function, one inside another, an instruction lies."""
     here = _offset_at(code, lasti)
     return len({head for head, body in _loops_of(code) if here in body})
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def goes_round(code: CodeType, lasti: int) -> bool:
     """Whether an instruction lies in a loop, but in no comprehension, which keeps what it has made."""
     here = _offset_at(code, lasti)
     return loops_around(code, lasti) > 0 and not any(here in loop for loop in _comprehensions_of(code))
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
     """Return the variables of a function that it may yet read as they are now.
 
@@ -187,7 +122,7 @@ def _read_in_statement(before: Sequence[dis.Instruction]) -> set[str]:
     return read
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def _reads_of(code: CodeType) -> tuple[frozenset[str], ...]:
     """Of each instruction the variables that it, or what follows it, may read as they are then."""
     import dis  # noqa: PLC0415  # as above
@@ -228,7 +163,7 @@ def _set_by(item: dis.Instruction) -> tuple[str, ...]:
     return _names_in(item) if item.opname.startswith(_SETS) else ()
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
     """Whether a function at this instruction has gone round a loop since it was at another place there.
 
@@ -281,7 +216,7 @@ def _ends_round(code: CodeType, lasti: int, loop: frozenset[int]) -> bool:
     return bool(begins) and all(number < at and kept & reads[number] for number in begins)
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def has_left(code: CodeType, lasti: int, offset: int) -> bool:
     """Whether a function at an instruction cannot have been at another one before in the same call.
 
@@ -296,7 +231,7 @@ def has_left(code: CodeType, lasti: int, offset: int) -> bool:
     return there >= 0 and _number_at(items, lasti) not in _reached(further, further[there])
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def is_same_call(code: CodeType, lasti: int, offset: int) -> bool:
     """Whether two instructions of a function are those of one call, or of one `await`."""
     import dis  # noqa: PLC0415  # as above
@@ -307,7 +242,7 @@ def is_same_call(code: CodeType, lasti: int, offset: int) -> bool:
     ) or _offset_at(code, lasti) == _offset_at(code, offset)
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def _loops_of(code: CodeType) -> list[tuple[int, frozenset[int]]]:
     """Where each loop begins, and its instructions; a loop is there as often as it is jumped back in.
 
@@ -334,7 +269,7 @@ def _loops_of(code: CodeType) -> list[tuple[int, frozenset[int]]]:
     return [(heads[target], frozenset(items[number].offset for number in body)) for target, body in bodies]
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def _comprehensions_of(code: CodeType) -> list[frozenset[int]]:
     """The instructions of each loop whose rounds add to a list, set or dictionary that has no name yet.
 
@@ -353,7 +288,7 @@ def _comprehensions_of(code: CodeType) -> list[frozenset[int]]:
     return found
 
 
-@lru_cache(maxsize=_MAX_PLACES)
+@lru_cache(maxsize=MAX_PLACES)
 def never_returns(code: CodeType, lasti: int) -> bool:
     """Whether a function can only be left by an exception, from an instruction on."""
     import dis  # noqa: PLC0415  # as above

@@ -151,7 +151,7 @@ def _of_server(
     ]
     beside = [one for one in checkouts if full is not None and (one.pid, one.pool) != (full.pid, full.pool)]
     known = {checkout.server_pid for checkout in checkouts}
-    names = _names((wait for sample in samples for wait in sample.lock_waits), known)
+    names = _names([wait for sample in samples for wait in sample.lock_waits], known)
     chains: list[Chain] = []
     own_at: list[float] = []
     spell_s, since_s, waiting_max, involved, out = 0.0, None, 0, 0, 0
@@ -230,13 +230,10 @@ def _chains(
             )
 
 
-def _names(waits: Iterable[f.LockWait], known: set[int | None]) -> set[str | None]:
+def _names(waits: Sequence[f.LockWait], known: set[int | None]) -> set[str | None]:
     """Return what the service's sessions call themselves, by those whose check-outs are known."""
-    found: set[str | None] = set()
-    for wait in waits:
-        found |= {wait.name} if wait.pid in known else set()
-        found |= {wait.blocker_name} if wait.blocked_by in known else set()
-    return found
+    waiting = {wait.name for wait in waits if wait.pid in known}
+    return waiting | {wait.blocker_name for wait in waits if wait.blocked_by in known}
 
 
 def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWait, ...]:

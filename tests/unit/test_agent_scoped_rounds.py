@@ -100,71 +100,52 @@ def ends_it_if_set(items: Any, take: Take) -> None:
             REGISTRY.remove()
 
 
-def ends_it_if_set_further_in(items: Any, take: Take) -> None:
-    def handle() -> None:
-        take()
-        if ENDS_SESSIONS:
-            REGISTRY.remove()
-
-    while True:
-        items.get()
-        handle()
-
-
-def returns_first_unless_set(items: Any, take: Take) -> None:
-    def handle() -> None:
-        take()
-        if not ENDS_SESSIONS:
-            return
+def ends_it_if_set_further_in(take: Take) -> None:
+    take()
+    if ENDS_SESSIONS:
         REGISTRY.remove()
 
-    while True:
-        items.get()
-        handle()
+
+def returns_first_unless_set(take: Take) -> None:
+    take()
+    if not ENDS_SESSIONS:
+        return
+    REGISTRY.remove()
 
 
-def ends_it_after_a_time_if_set(items: Any, take: Take) -> None:
-    def handle() -> None:
-        take()
-        if END_AFTER_S is not None:
-            REGISTRY.remove()
-
-    while True:
-        items.get()
-        handle()
+def ends_it_after_a_time_if_set(take: Take) -> None:
+    take()
+    if END_AFTER_S is not None:
+        REGISTRY.remove()
 
 
-def ends_it_in_another_mode(items: Any, take: Take) -> None:
-    def handle() -> None:
-        take()
-        if MODE == "thorough":
-            REGISTRY.remove()
-
-    while True:
-        items.get()
-        handle()
+def ends_it_in_another_mode(take: Take) -> None:
+    take()
+    if MODE == "thorough":
+        REGISTRY.remove()
 
 
-def ends_it_unless_in_this_mode(items: Any, take: Take) -> None:
-    def handle() -> None:
-        take()
-        if MODE != "quick":
-            REGISTRY.remove()
-
-    while True:
-        items.get()
-        handle()
+def ends_it_unless_in_this_mode(take: Take) -> None:
+    take()
+    if MODE != "quick":
+        REGISTRY.remove()
 
 
-def ends_it_once_it_is_to_stop(items: Any, take: Take) -> None:
-    def handle() -> None:
-        take()
-        if stopping:
-            REGISTRY.remove()
+def ends_it_once_it_is_to_stop(take: Take) -> None:
+    take()
+    if stopping:
+        REGISTRY.remove()
 
-    while True:
-        items.get()
-        handle()
+
+def handled_by(handle: Any) -> Any:
+    """A loop whose rounds are in a function of their own."""
+
+    def work(items: Any, take: Take) -> None:
+        while True:
+            items.get()
+            handle(take)
+
+    return work
 
 
 def commits_in_batches(items: Any, take: Take) -> None:
@@ -256,12 +237,12 @@ def test_a_threads_session_is_left_out_if_the_next_round_uses_it_unless_a_job_ma
     ("work", "lost"),
     [
         (ends_it_if_set, OWNER_IDLE),
-        (ends_it_if_set_further_in, OWNER_IDLE),
-        (returns_first_unless_set, OWNER_IDLE),
-        (ends_it_after_a_time_if_set, OWNER_IDLE),
-        (ends_it_in_another_mode, OWNER_IDLE),
-        (ends_it_unless_in_this_mode, OWNER_IDLE),
-        (ends_it_once_it_is_to_stop, None),
+        (handled_by(ends_it_if_set_further_in), OWNER_IDLE),
+        (handled_by(returns_first_unless_set), OWNER_IDLE),
+        (handled_by(ends_it_after_a_time_if_set), OWNER_IDLE),
+        (handled_by(ends_it_in_another_mode), OWNER_IDLE),
+        (handled_by(ends_it_unless_in_this_mode), OWNER_IDLE),
+        (handled_by(ends_it_once_it_is_to_stop), None),
     ],
 )
 def test_what_a_setting_keeps_from_the_end_of_its_session_does_not_end_it(
