@@ -108,11 +108,10 @@ def methods_named(frame: FrameType, verbs: frozenset[str]) -> Iterator[tuple[Any
 
 
 def may_call(code: CodeType, verbs: frozenset[str]) -> bool:
-    """Return whether a function may come to what has one of these names, from its start on."""
+    """Return whether a function may come to one of these names, from its start on."""
     if verbs.isdisjoint(code.co_names):
         return False
-    closed = closed_by_settings(code, _variables_of_module(code.co_filename))
-    return bool(_attributes_ahead(code, verbs, closed))
+    return _comes_to(code, verbs, closed_by_settings(code, _variables_of_module(code.co_filename)))
 
 
 @lru_cache(maxsize=_MAX_PLACES)
@@ -122,14 +121,13 @@ def _variables_of_module(file: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=_MAX_PLACES)
-def _attributes_ahead(code: CodeType, verbs: frozenset[str], closed: frozenset[Step]) -> frozenset[str]:
+def _comes_to(code: CodeType, verbs: frozenset[str], closed: frozenset[Step]) -> bool:
     import dis  # noqa: PLC0415  # as below
 
     ahead = offsets_ahead(code, -1, closed)
-    return frozenset(
-        item.argval
+    return any(
+        item.offset in ahead and type(item.argval) is str and item.argval in verbs
         for item in dis.get_instructions(code)
-        if item.offset in ahead and item.opname.startswith(_ATTRIBUTES) and item.argval in verbs
     )
 
 

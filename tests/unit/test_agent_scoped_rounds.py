@@ -169,6 +169,23 @@ def commits_in_batches_further_in(items: Any, take: Take) -> None:
         handle(items.get())
 
 
+def commit() -> None:
+    REGISTRY.commit()
+
+
+def commits_in_batches_by_a_function(items: Any, take: Take) -> None:
+    seen = list[int]()
+
+    def handle(item: int) -> None:
+        take()
+        seen.append(item)
+        if len(seen) % 9 == 8:
+            commit()
+
+    while True:
+        handle(items.get())
+
+
 def removes_it_after_its_rounds(items: Any, take: Take) -> None:
     for _ in iter(items.get, None):
         take()
@@ -207,6 +224,7 @@ def removes_it_if_it_fails(items: Any, take: Take) -> None:
         (removes_it_if_it_fails, OWNER_IDLE),
         (commits_in_batches, None),
         (commits_in_batches_further_in, None),
+        (commits_in_batches_by_a_function, None),
         (removes_it_after_its_rounds, None),
         (removes_it_after_the_rounds_of_a_function, None),
         (never_comes_to_remove_it, OWNER_IDLE),
